@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# What Trivet uses rather than writes. The installed package repeats the part that its users need.
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+set(Boost_USE_STATIC_LIBS ON)  # a VMM's start and its resident memory are paid for each guest
+find_package(Boost 1.81 REQUIRED COMPONENTS json program_options filesystem)
+find_package(tl-expected REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
+
+if(TRIVET_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(TRIVET_BUILD_BENCHES)
+  find_package(benchmark REQUIRED)
+endif()

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <trivet/core/address.hpp>
+#include <trivet/core/result.hpp>
+
+namespace trivet {
+
+/// One bit a 4 KiB page, from the first page of a range; bit 0 of word 0 is the first.
+using DirtyBitmap = std::vector<std::uint64_t>;
+
+/// Which pages the guest wrote; a facet of Vm. Only for regions mapped with `log_dirty`. What this process writes
+/// itself is not in it: GuestMemory's own bitmap has that. Thread rule: any thread, also while vCPUs run (a page
+/// written meanwhile is in this or the next take, never lost).
+class DirtyLog {
+ public:
+  /// Pages written since the last take of this region, and starts again. `range` is exactly one mapped region.
+  /// `not_found`: no such region; `bad_state`: not mapped with `log_dirty` (caller).
+  virtual Result<DirtyBitmap> take(const GuestRange& range) = 0;
+
+ protected:
+  ~DirtyLog() = default;
+};
+
+}  // namespace trivet

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <cstdint>
+
+#include <trivet/core/address.hpp>
+#include <trivet/core/bytes.hpp>
+
+namespace trivet {
+
+/// Whether a write waits for its effect. A posted one was batched by the hypervisor: the guest has already gone on.
+enum class Posted : bool { no, yes };
+
+/// Where a runner takes the guest's port and memory accesses (P3).
+///
+/// `data` is 1, 2, 4 or 8 bytes, little-endian as the guest sees it; ports 1, 2 or 4. One instruction may make several
+/// accesses; each comes as its own call, in order. An access crossing pages or naturally unaligned comes as the
+/// hypervisor splits it. An address nobody claims: reads fill with 0xff, writes are dropped; the handler counts them.
+/// Thread rule: called on the thread that is in `Runner::run` or `Runner::drain`; two runners may call at the same
+/// time. Must not throw, and must not call back into the runner that calls it.
+class IoHandler {
+ public:
+  virtual void pio_read(std::uint16_t port, Bytes data) noexcept = 0;
+  virtual void pio_write(std::uint16_t port, ConstBytes data) noexcept = 0;
+  virtual void mmio_read(GuestAddress at, Bytes data) noexcept = 0;
+  virtual void mmio_write(GuestAddress at, ConstBytes data, Posted posted) noexcept = 0;
+
+  /// x86 with IrqchipKind::split: the guest ended level-triggered interrupt `vector`; the VMM's IOAPIC looks at its pins again.
+  virtual void end_of_interrupt(std::uint8_t vector) noexcept { (void)vector; }
+
+ protected:
+  ~IoHandler() = default;
+};
+
+}  // namespace trivet

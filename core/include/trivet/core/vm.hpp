@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include <trivet/core/arch.hpp>
+#include <trivet/core/clock.hpp>
+#include <trivet/core/dirty_log.hpp>
+#include <trivet/core/doorbell.hpp>
+#include <trivet/core/irq_router.hpp>
+#include <trivet/core/irqchip.hpp>
+#include <trivet/core/msr_intercepts.hpp>
+#include <trivet/core/posted_writes.hpp>
+#include <trivet/core/region.hpp>
+#include <trivet/core/result.hpp>
+#include <trivet/core/runner.hpp>
+#include <trivet/core/vcpu.hpp>
+
+namespace trivet {
+
+/// How a VM is made. What a backend cannot honour is `unsupported` at creation, naming it; never dropped.
+struct VmConfig {
+  std::string name = "trivet";
+  unsigned max_vcpus = 1;
+  IrqchipKind irqchip = IrqchipKind::full;
+  bool pit = false;                      ///< an interval timer in the hypervisor
+  bool halt_exits = false;               ///< HLT exits; only with IrqchipKind::none
+  std::uint32_t dirty_ring_entries = 0;  ///< 0: bitmap; else a power of two
+};
+
+/// A virtual machine: memory, vCPUs, runners and the facets that this backend has.
+///
+/// Owns its vCPUs, runners and facets; destroy what they gave out (lines, doorbells) first. Destroying it ends the
+/// guest, if this process made it. Thread rule: any thread unless a call says otherwise; `create_vcpu` from one thread
+/// at a time.
+class Vm {
+ public:
+  virtual ~Vm() = default;
+
+  /// Maps memory into the guest (P6); also while vCPUs run. Do it before the first `create_vcpu` where you can: it is
+  /// much cheaper then. `already_exists` when it overlaps a mapped region, `invalid_argument` when not page aligned,
+  /// `unsupported` names the Cap of a source or access that is missing (caller); `limit`, `no_memory` (host).
+  virtual Result<MappedRegion> map(const RegionSpec& spec) = 0;
+
+  /// Takes exactly one mapped region away; also while vCPUs run. `not_found` otherwise.
+  virtual Result<void> unmap(const GuestRange& range) = 0;
+
+  /// Makes vCPU `index` (< max_vcpus, each once). It starts in the architecture's reset state: vCPU 0 runnable, on x86
+  /// with an interrupt controller the others waiting for a startup IPI. The guest sees the host's supported CPUID until
+  /// `set_cpuid`.
+  virtual Result<Vcpu*> create_vcpu(unsigned index) = 0;
+
+  /// Those made so far, by index.
+  [[nodiscard]] virtual std::span<Vcpu* const> vcpus() const noexcept = 0;
+
+  /// What must be driven (P2); complete when all vCPUs are made.
+  [[nodiscard]] virtual std::span<Runner* const> runners() const noexcept = 0;
+
+  /// Where the hypervisor schedules vCPUs (no Cap::own_vcpu_threads): starts or goes on, and stops them all. Elsewhere
+  /// the runners are the guest and both do nothing. A made VM is paused.
+  virtual Result<void> resume() = 0;
+  virtual Result<void> pause() = 0;
+
+  /// What this backend does with a state element (P7).
+  [[nodiscard]] virtual StateSupport state_support(StateElement element) const noexcept = 0;
+
+  // Facets (P5): null where absent.
+  [[nodiscard]] virtual IrqRouter* irq_router() noexcept = 0;
+  [[nodiscard]] virtual Irqchip* irqchip() noexcept = 0;
+  [[nodiscard]] virtual Doorbells* doorbells() noexcept = 0;
+  [[nodiscard]] virtual DirtyLog* dirty_log() noexcept = 0;
+  [[nodiscard]] virtual Clock* clock() noexcept = 0;
+  [[nodiscard]] virtual PostedWrites* posted_writes() noexcept = 0;
+  [[nodiscard]] virtual MsrIntercepts* msr_intercepts() noexcept = 0;
+};
+
+}  // namespace trivet

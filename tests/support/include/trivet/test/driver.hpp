@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <trivet/core/address.hpp>
+#include <trivet/core/bytes.hpp>
+#include <trivet/memory/guest_memory.hpp>
+#include <trivet/memory/memory_map.hpp>
+#include <trivet/virtio/abi/split_ring.hpp>
+#include <trivet/virtio/queue.hpp>
+
+namespace trivet::test {
+
+/// A guest's memory for a test: one region from `start`, and an allocator for what a driver places in it.
+class TestGuest {
+ public:
+  static constexpr std::uint64_t default_size = std::uint64_t{4} << 20;
+
+  explicit TestGuest(std::uint64_t size = default_size, GuestAddress start = {0}, bool track_dirty = false);
+
+  [[nodiscard]] const std::shared_ptr<memory::MemoryMap>& map() const noexcept { return map_; }
+  [[nodiscard]] const memory::GuestMemory& memory() const noexcept { return *memory_; }
+
+  /// Never address 0; ends the program when memory is out.
+  GuestAddress allocate(std::uint64_t size, std::uint64_t alignment = 16);
+
+  /// Allocates and fills.
+  GuestAddress place(ConstBytes content);
+  GuestAddress place(std::string_view content);
+  [[nodiscard]] std::string text(GuestAddress at, std::uint64_t size) const;
+
+ private:
+  std::shared_ptr<memory::MemoryMap> map_;
+  std::shared_ptr<const memory::GuestMemory> memory_;
+  std::uint64_t next_;
+  std::uint64_t end_;
+};
+
+/// A descriptor as a driver writes it: every field at will, so that a hostile one can be written too.
+struct RawDescriptor {
+  std::uint64_t address = 0;
+  std::uint32_t length = 0;
+  std::uint16_t flags = 0;
+  std::uint16_t next = 0;
+};
+
+/// What the device gave back.
+struct Used {
+  std::uint32_t id = 0;
+  std::uint32_t written = 0;
+  friend bool operator==(const Used&, const Used&) = default;
+};
+
+/// The driver's side of a split virtqueue, as faithful as Linux's: free list, direct and indirect chains, both
+/// notification schemes with their barriers. Its raw part writes what a hostile driver would. Thread rule: one thread;
+/// the device's side may run on another at the same time.
+class Driver {
+ public:
+  struct Buffer {
+    GuestAddress address;
+    std::uint32_t length = 0;
+    bool writable = false;
+  };
+  using Buffers = std::span<const Buffer>;
+
+  static constexpr std::uint64_t all_features =
+      virtio::abi::feature_ring_event_idx | virtio::abi::feature_ring_indirect_desc;
+
+  /// Places an empty ring whose indices begin at `first_index`.
+  Driver(TestGuest& guest, std::uint16_t size, std::uint64_t features = all_features, std::uint16_t first_index = 0);
+
+  /// What the device is told.
+  [[nodiscard]] virtio::QueueConfig config() const noexcept;
+  /// `Queue::create` of that; ends the program on an error.
+  [[nodiscard]] virtio::Queue queue() const;
+
+  [[nodiscard]] std::uint16_t size() const noexcept { return size_; }
+  [[nodiscard]] std::uint16_t free() const noexcept { return static_cast<std::uint16_t>(free_.size()); }
+
+  /// Makes a chain available; its head. Nothing when the ring has no room.
+  std::optional<std::uint16_t> add(Buffers buffers);
+  std::optional<std::uint16_t> add(std::initializer_list<Buffer> buffers) { return add(Buffers(buffers)); }
+  /// The same through an indirect table; takes one descriptor.
+  std::optional<std::uint16_t> add_indirect(Buffers buffers);
+  std::optional<std::uint16_t> add_indirect(std::initializer_list<Buffer> buffers) {
+    return add_indirect(Buffers(buffers));
+  }
+  /// The first `direct` buffers in the ring, the others in an indirect table that ends the chain.
+  std::optional<std::uint16_t> add_mixed(Buffers buffers, std::size_t direct);
+
+  /// Whether the device wants a kick for what was added since the last call (2.7.10).
+  bool must_kick();
+
+  /// The next chain that came back; its descriptors are free again.
+  std::optional<Used> take_used();
+  /// Asks for a notification after `more` further chains (EVENT_IDX), or at the next. True when used ones are there
+  /// already.
+  bool enable_notifications(std::uint16_t more = 0);
+  void disable_notifications();
+
+  /// \name The ring itself
+  /// @{
+  void set_descriptor(std::uint16_t index, const RawDescriptor& descriptor) {
+    put_descriptor(descriptors_, index, descriptor);
+  }
+  GuestAddress place_table(std::span<const RawDescriptor> descriptors);
+  void make_available(std::uint16_t head);
+  void set_available_index(std::uint16_t index);
+  void set_available_entry(std::uint16_t slot, std::uint16_t head);
+  void set_available_flags(std::uint16_t flags);
+  void set_used_event(std::uint16_t index);
+  [[nodiscard]] std::uint16_t available_index() const noexcept { return available_index_; }
+  [[nodiscard]] std::uint16_t used_index() const;
+  [[nodiscard]] std::uint16_t used_flags() const;
+  [[nodiscard]] std::uint16_t available_event() const;
+  [[nodiscard]] Used used_entry(std::uint16_t slot) const;
+  [[nodiscard]] GuestAddress descriptor_area() const noexcept { return descriptors_; }
+  [[nodiscard]] GuestAddress driver_area() const noexcept { return avail_; }
+  [[nodiscard]] GuestAddress device_area() const noexcept { return used_; }
+  /// @}
+
+ private:
+  /// An indirect table kept for reuse, as drivers do.
+  struct Table {
+    GuestAddress address;
+    std::size_t entries = 0;
+  };
+
+  GuestAddress table_of(std::uint16_t descriptor, std::size_t entries);
+  void put_descriptor(GuestAddress table, std::uint16_t index, const RawDescriptor& descriptor);
+  void release_chain(std::uint16_t head);
+
+  TestGuest* guest_;
+  std::uint16_t size_;
+  std::uint64_t features_;
+  std::uint16_t first_index_;
+  GuestAddress descriptors_, avail_, used_;
+  std::vector<std::uint16_t> free_;
+  std::vector<std::vector<std::uint16_t>> chains_;  // by head: the descriptors it took
+  std::vector<Table> tables_;                       // by the descriptor that refers to it
+  std::uint16_t available_index_;
+  std::uint16_t kicked_at_;
+  std::uint16_t last_used_;
+};
+
+}  // namespace trivet::test

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+
+#include <trivet/memory/mapping.hpp>
+#include <trivet/memory/region.hpp>
+#include <trivet/test/driver.hpp>
+
+namespace trivet::test {
+namespace {
+
+namespace abi = virtio::abi;
+
+template <class T>
+T must(Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "test support: %s\n", to_string(result.error()).c_str());
+    std::abort();
+  }
+  return std::move(*result);
+}
+
+void must(const Result<void>& result) {
+  if (!result) {
+    std::fprintf(stderr, "test support: %s\n", to_string(result.error()).c_str());
+    std::abort();
+  }
+}
+
+GuestAddress operator+(GuestAddress at, std::uint64_t bytes) {
+  return {at.value + bytes};
+}
+
+constexpr std::uint64_t page = 4096;
+
+}  // namespace
+
+TestGuest::TestGuest(std::uint64_t size, GuestAddress start, bool track_dirty)
+    : next_(start.value + page), end_(start.value + size) {
+  auto mapping = must(memory::Mapping::anonymous(size));
+  auto region = must(memory::Region::create(start, std::move(mapping), {Access::read_write, track_dirty}));
+  map_ = std::make_shared<memory::MemoryMap>(must(memory::GuestMemory::create({std::move(region)})));
+  memory_ = map_->snapshot();
+}
+
+GuestAddress TestGuest::allocate(std::uint64_t size, std::uint64_t alignment) {
+  const std::uint64_t at = (next_ + alignment - 1) / alignment * alignment;
+  if (at > end_ || size > end_ - at) {
+    std::fprintf(stderr, "test support: the test's guest memory is out\n");
+    std::abort();
+  }
+  next_ = at + size;
+  return {at};
+}
+
+GuestAddress TestGuest::place(ConstBytes content) {
+  const GuestAddress at = allocate(content.size());
+  must(memory_->write(at, content));
+  return at;
+}
+
+GuestAddress TestGuest::place(std::string_view content) {
+  return place(std::as_bytes(std::span(content)));
+}
+
+std::string TestGuest::text(GuestAddress at, std::uint64_t size) const {
+  std::string content(size, '\0');
+  must(memory_->read(at, std::as_writable_bytes(std::span(content))));
+  return content;
+}
+
+Driver::Driver(TestGuest& guest, std::uint16_t size, std::uint64_t features, std::uint16_t first_index)
+    : guest_(&guest),
+      size_(size),
+      features_(features),
+      first_index_(first_index),
+      descriptors_(guest.allocate(abi::descriptor_bytes(size), abi::descriptor_alignment)),
+      avail_(guest.allocate(abi::avail_bytes(size), abi::avail_alignment)),
+      used_(guest.allocate(abi::used_bytes(size), abi::used_alignment)),
+      free_(size),
+      chains_(size),
+      tables_(size),
+      available_index_(first_index),
+      kicked_at_(first_index),
+      last_used_(first_index) {
+  std::iota(free_.rbegin(), free_.rend(), std::uint16_t{0});  // 0 is taken first
+  set_available_index(first_index);
+  must(guest_->memory().store<std::uint16_t>(used_ + 2, first_index));
+  set_used_event(first_index);
+  must(guest_->memory().store<std::uint16_t>(used_ + 4 + std::uint64_t{8} * size_, first_index));
+}
+
+virtio::QueueConfig Driver::config() const noexcept {
+  virtio::QueueConfig config;
+  config.size = size_;
+  config.descriptor_area = descriptors_;
+  config.driver_area = avail_;
+  config.device_area = used_;
+  config.features = features_;
+  config.next_available = first_index_;
+  config.next_used = first_index_;
+  return config;
+}
+
+virtio::Queue Driver::queue() const {
+  return must(virtio::Queue::create(config(), guest_->map()));
+}
+
+std::optional<std::uint16_t> Driver::add(Buffers buffers) {
+  return add_mixed(buffers, buffers.size());
+}
+
+std::optional<std::uint16_t> Driver::add_indirect(Buffers buffers) {
+  return add_mixed(buffers, 0);
+}
+
+std::optional<std::uint16_t> Driver::add_mixed(Buffers buffers, std::size_t direct) {
+  const bool indirect = direct < buffers.size();
+  const std::size_t needed = direct + (indirect ? 1 : 0);
+  if (needed == 0 || needed > free_.size()) return std::nullopt;
+
+  std::vector<std::uint16_t> taken(free_.rbegin(), free_.rbegin() + static_cast<std::ptrdiff_t>(needed));
+  free_.resize(free_.size() - needed);
+  const auto flags_of = [](const Buffer& buffer, bool last) {
+    return static_cast<std::uint16_t>((buffer.writable ? abi::desc_f_write : 0) | (last ? 0 : abi::desc_f_next));
+  };
+  for (std::size_t i = 0; i < direct; ++i) {
+    const bool last = i + 1 == needed;
+    const std::uint16_t next = last ? std::uint16_t{0} : taken[i + 1];
+    set_descriptor(taken[i], {buffers[i].address.value, buffers[i].length, flags_of(buffers[i], last), next});
+  }
+  if (indirect) {
+    const GuestAddress table = table_of(taken.back(), buffers.size() - direct);
+    for (std::size_t i = direct; i < buffers.size(); ++i) {
+      const bool last = i + 1 == buffers.size();
+      const auto index = static_cast<std::uint16_t>(i - direct);
+      const auto next = static_cast<std::uint16_t>(last ? 0 : index + 1);
+      put_descriptor(table, index, {buffers[i].address.value, buffers[i].length, flags_of(buffers[i], last), next});
+    }
+    const auto bytes = static_cast<std::uint32_t>((buffers.size() - direct) * 16);
+    set_descriptor(taken.back(), {table.value, bytes, abi::desc_f_indirect, 0});
+  }
+  const std::uint16_t head = taken.front();
+  chains_[head] = std::move(taken);
+  make_available(head);
+  return head;
+}
+
+GuestAddress Driver::table_of(std::uint16_t descriptor, std::size_t entries) {
+  Table& table = tables_[descriptor];
+  if (table.entries < entries) table = {guest_->allocate(16 * entries), entries};
+  return table.address;
+}
+
+bool Driver::must_kick() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // the available index before the device's wish
+  const std::uint16_t since = kicked_at_;
+  kicked_at_ = available_index_;
+  if (since == available_index_) return false;
+  if ((features_ & abi::feature_ring_event_idx) != 0) {
+    return abi::need_event(available_event(), available_index_, since);
+  }
+  return (used_flags() & abi::used_f_no_notify) == 0;
+}
+
+std::optional<Used> Driver::take_used() {
+  const auto index = must(guest_->memory().load<std::uint16_t>(used_ + 2, std::memory_order_acquire));
+  if (index == last_used_) return std::nullopt;
+  const Used used = used_entry(last_used_);
+  ++last_used_;
+  release_chain(static_cast<std::uint16_t>(used.id));
+  return used;
+}
+
+void Driver::release_chain(std::uint16_t head) {
+  if (head >= size_) return;
+  for (auto taken = chains_[head].rbegin(); taken != chains_[head].rend(); ++taken) free_.push_back(*taken);
+  chains_[head].clear();
+}
+
+bool Driver::enable_notifications(std::uint16_t more) {
+  if ((features_ & abi::feature_ring_event_idx) != 0) {
+    set_used_event(static_cast<std::uint16_t>(last_used_ + more));
+  } else {
+    set_available_flags(0);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // the wish before the look
+  return static_cast<std::uint16_t>(used_index() - last_used_) > more;
+}
+
+void Driver::disable_notifications() {
+  if ((features_ & abi::feature_ring_event_idx) == 0) set_available_flags(abi::avail_f_no_interrupt);
+}
+
+void Driver::put_descriptor(GuestAddress table, std::uint16_t index, const RawDescriptor& descriptor) {
+  const auto at = table + std::uint64_t{16} * index;
+  const abi::VirtqDesc raw{abi::le64(descriptor.address), abi::le32(descriptor.length), abi::le16(descriptor.flags),
+                           abi::le16(descriptor.next)};
+  must(guest_->memory().write_object(at, raw));
+}
+
+GuestAddress Driver::place_table(std::span<const RawDescriptor> descriptors) {
+  const GuestAddress table = guest_->allocate(16 * descriptors.size());
+  std::uint16_t index = 0;
+  for (const auto& descriptor : descriptors) put_descriptor(table, index++, descriptor);
+  return table;
+}
+
+void Driver::make_available(std::uint16_t head) {
+  set_available_entry(available_index_, head);
+  set_available_index(static_cast<std::uint16_t>(available_index_ + 1));
+}
+
+void Driver::set_available_entry(std::uint16_t slot, std::uint16_t head) {
+  must(guest_->memory().store<std::uint16_t>(avail_ + 4 + std::uint64_t{2} * (slot % size_), head));
+}
+
+void Driver::set_available_index(std::uint16_t index) {
+  available_index_ = index;
+  must(guest_->memory().store<std::uint16_t>(avail_ + 2, index, std::memory_order_release));
+}
+
+void Driver::set_available_flags(std::uint16_t flags) {
+  must(guest_->memory().store<std::uint16_t>(avail_, flags));
+}
+
+void Driver::set_used_event(std::uint16_t index) {
+  must(guest_->memory().store<std::uint16_t>(avail_ + 4 + std::uint64_t{2} * size_, index));
+}
+
+std::uint16_t Driver::used_index() const {
+  return must(guest_->memory().load<std::uint16_t>(used_ + 2, std::memory_order_acquire));
+}
+
+std::uint16_t Driver::used_flags() const {
+  return must(guest_->memory().load<std::uint16_t>(used_));
+}
+
+std::uint16_t Driver::available_event() const {
+  return must(guest_->memory().load<std::uint16_t>(used_ + 4 + std::uint64_t{8} * size_));
+}
+
+Used Driver::used_entry(std::uint16_t slot) const {
+  const auto at = used_ + 4 + std::uint64_t{8} * (slot % size_);
+  return {must(guest_->memory().load<std::uint32_t>(at)), must(guest_->memory().load<std::uint32_t>(at + 4))};
+}
+
+}  // namespace trivet::test
