@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <trivet/core/address.hpp>
+#include <trivet/core/bytes.hpp>
+#include <trivet/core/result.hpp>
+#include <trivet/memory/access.hpp>
+#include <trivet/memory/dirty_bitmap.hpp>
+#include <trivet/memory/region.hpp>
+#include <trivet/memory/slice.hpp>
+
+namespace trivet::memory {
+
+/// All of a guest's memory: sorted regions that do not overlap. Immutable; a changed map is another GuestMemory (see
+/// MemoryMap).
+///
+/// Every access is checked: `out_of_range` names the address when a byte lies in no region, `permission` when it writes
+/// memory that is read-only for the guest. Both blame the guest. A failed access has touched nothing. Accesses may
+/// cross adjacent regions. Guest vCPUs change the bytes at any time; up to 8 aligned bytes move in one access, more by
+/// copy. Thread rule: any thread; allocates nothing, takes no lock.
+class GuestMemory {
+ public:
+  using Regions = std::vector<std::shared_ptr<const Region>>;
+
+  /// Sorts them. `already_exists` when two overlap, `invalid_argument` when one is null (caller).
+  static Result<std::shared_ptr<const GuestMemory>> create(Regions regions);
+
+  /// No memory at all.
+  static std::shared_ptr<const GuestMemory> empty();
+
+  GuestMemory(const GuestMemory&) = delete;
+  GuestMemory& operator=(const GuestMemory&) = delete;
+  ~GuestMemory() = default;
+
+  [[nodiscard]] const Regions& regions() const noexcept { return regions_; }
+
+  /// The region that holds `at`, or null.
+  [[nodiscard]] const Region* find(GuestAddress at) const noexcept {
+    const Entry* entry = find_entry(at);
+    return entry != nullptr ? entry->region : nullptr;
+  }
+
+  /// The bytes as one run, or nothing: `slice` for where the reason does not matter, or is asked for later.
+  [[nodiscard]] std::optional<Slice> find(const GuestRange& range, Permission permission) const noexcept {
+    const Entry* entry = find_whole(range.start, range.size, permission);
+    if (entry == nullptr || range.size == 0) [[unlikely]]
+      return std::nullopt;
+    return Slice(entry->host + (range.start.value - entry->start), range.size, entry->region);
+  }
+
+  /// Whether every byte of the range is memory. An empty or wrapping range is not.
+  [[nodiscard]] bool contains(const GuestRange& range) const noexcept;
+
+  Result<void> read(GuestAddress at, Bytes out) const noexcept;
+  Result<void> write(GuestAddress at, ConstBytes in) const noexcept;
+  Result<void> fill(const GuestRange& range, std::byte value) const noexcept;
+
+  /// Naturally aligned, else `invalid_argument` (guest); one access with the given order. Little-endian as the guest
+  /// has it.
+  template <Scalar T>
+  Result<T> load(GuestAddress at, std::memory_order order = std::memory_order_relaxed) const noexcept;
+  template <Scalar T>
+  Result<void> store(GuestAddress at, T value, std::memory_order order = std::memory_order_relaxed) const noexcept;
+
+  template <Plain T>
+  Result<T> read_object(GuestAddress at) const noexcept;
+  template <Plain T>
+  Result<void> write_object(GuestAddress at, const T& object) const noexcept;
+
+  /// The bytes as one run; `out_of_range` also where they cross regions or are none.
+  Result<Slice> slice(const GuestRange& range, Permission permission) const noexcept;
+
+  /// The first run: from `at`, at most `limit` bytes (not 0), to the end of its region at most.
+  Result<Slice> run(GuestAddress at, std::uint64_t limit, Permission permission) const noexcept;
+
+  /// The bytes as runs, one a region, into `out`; how many. `limit` (caller) when `out` is too short.
+  Result<std::size_t> slices(const GuestRange& range, Permission permission, std::span<Slice> out) const noexcept;
+
+ private:
+  /// What a look-up needs of a region, side by side.
+  struct Entry {
+    std::uint64_t start = 0;
+    std::uint64_t size = 0;
+    std::byte* host = nullptr;
+    DirtyBitmap* dirty = nullptr;
+    const Region* region = nullptr;
+    bool writable = false;
+  };
+
+  explicit GuestMemory(Regions regions);
+
+  [[nodiscard]] const Entry* find_entry(GuestAddress at) const noexcept {
+    const Entry* hit = last_hit_.load(std::memory_order_relaxed);
+    return at.value - hit->start < hit->size ? hit : search(at);
+  }
+  [[nodiscard]] const Entry* search(GuestAddress at) const noexcept;
+
+  /// The entry that holds all of `size` bytes at `at`, for that permission; null otherwise.
+  [[nodiscard]] const Entry* find_whole(GuestAddress at, std::uint64_t size, Permission permission) const noexcept {
+    const Entry* entry = find_entry(at);
+    const bool whole = entry != nullptr && size <= entry->size - (at.value - entry->start) &&
+                       (permission == Permission::read || entry->writable);
+    return whole ? entry : nullptr;
+  }
+
+  /// Why `size` bytes at `at` may not be accessed; nothing when they may.
+  [[nodiscard]] std::optional<Error> refusal(GuestAddress at, std::uint64_t size, Permission permission) const noexcept;
+  [[nodiscard]] static Error misaligned(GuestAddress at, std::size_t size) noexcept;
+  [[nodiscard]] Error scalar_refusal(GuestAddress at, std::size_t size, Permission permission) const noexcept;
+
+  Regions regions_;
+  std::vector<Entry> entries_;                  // as regions_; one empty entry when there is none
+  mutable std::atomic<const Entry*> last_hit_;  // a hint: the guest's accesses keep to one region for long
+};
+
+template <Scalar T>
+inline Result<T> GuestMemory::load(GuestAddress at, std::memory_order order) const noexcept {
+  const Entry* entry = find_entry(at);
+  // Regions are page aligned: what is aligned and starts inside ends inside.
+  if (entry == nullptr || !at.is_aligned(sizeof(T))) [[unlikely]] {
+    return scalar_refusal(at, sizeof(T), Permission::read);
+  }
+  return load_at<T>(entry->host + (at.value - entry->start), order);
+}
+
+template <Scalar T>
+inline Result<void> GuestMemory::store(GuestAddress at, T value, std::memory_order order) const noexcept {
+  const Entry* entry = find_entry(at);
+  if (entry == nullptr || !entry->writable || !at.is_aligned(sizeof(T))) [[unlikely]] {
+    return scalar_refusal(at, sizeof(T), Permission::write);
+  }
+  const std::uint64_t offset = at.value - entry->start;
+  store_at<T>(entry->host + offset, value, order);
+  if (entry->dirty != nullptr) entry->dirty->mark(offset, sizeof(T));
+  return {};
+}
+
+template <Plain T>
+inline Result<T> GuestMemory::read_object(GuestAddress at) const noexcept {
+  T object{};
+  const Bytes bytes = std::as_writable_bytes(std::span(&object, 1));
+  if (const Entry* entry = find_whole(at, sizeof(T), Permission::read); entry != nullptr) [[likely]] {
+    copy_out(bytes.data(), entry->host + (at.value - entry->start), sizeof(T));
+  } else {
+    TRIVET_TRY(read(at, bytes));
+  }
+  return object;
+}
+
+template <Plain T>
+inline Result<void> GuestMemory::write_object(GuestAddress at, const T& object) const noexcept {
+  const ConstBytes bytes = std::as_bytes(std::span(&object, 1));
+  const Entry* entry = find_whole(at, sizeof(T), Permission::write);
+  if (entry == nullptr) [[unlikely]]
+    return write(at, bytes);
+  const std::uint64_t offset = at.value - entry->start;
+  copy_in(entry->host + offset, bytes.data(), sizeof(T));
+  if (entry->dirty != nullptr) entry->dirty->mark(offset, sizeof(T));
+  return {};
+}
+
+}  // namespace trivet::memory
