@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+// The kernel's KVM interface as C++ must see it. Debian 12's <linux/kvm.h> (6.1) wraps flexible arrays in a struct that
+// C++ gives a size, so that kvm_cpuid2 and kvm_xsave grow and with them the ioctl numbers; plain arrays keep the C
+// layout.
+#include <linux/stddef.h>
+#undef __DECLARE_FLEX_ARRAY
+#define __DECLARE_FLEX_ARRAY(TYPE, NAME) TYPE NAME[]
+#include <cstddef>
+#include <cstdint>
+#include <linux/kvm.h>
+
+static_assert(sizeof(kvm_cpuid2) == 8 && offsetof(kvm_cpuid2, entries) == 8);
+static_assert(sizeof(kvm_xsave) == 4096);
+static_assert(sizeof(kvm_msrs) == 8 && offsetof(kvm_msrs, entries) == 8);
+static_assert(sizeof(kvm_msr_list) == 4 && offsetof(kvm_msr_list, indices) == 4);
+static_assert(sizeof(kvm_irq_routing) == 8 && offsetof(kvm_irq_routing, entries) == 8);
+static_assert(sizeof(kvm_coalesced_mmio_ring) == 8 && sizeof(kvm_coalesced_mmio) == 24);
+static_assert(sizeof(kvm_cpuid_entry2) == 40 && sizeof(kvm_msr_entry) == 16 && sizeof(kvm_irq_routing_entry) == 48);
+static_assert(sizeof(kvm_regs) == 144 && sizeof(kvm_sregs) == 312 && sizeof(kvm_vcpu_events) == 64);
+static_assert(sizeof(kvm_lapic_state) == 1024 && sizeof(kvm_dirty_gfn) == 16);
+static_assert(offsetof(kvm_run, exit_reason) == 8 && offsetof(kvm_run, io) == 32 && sizeof(kvm_run) == 2352);
+
+// What 6.1's header does not have yet.
+#ifndef KVM_EXIT_MEMORY_FAULT
+#define KVM_EXIT_MEMORY_FAULT 39
+#endif
+
+namespace trivet::kvm {
+
+/// kvm_run.memory_fault (Linux 6.8), at the exit union's place.
+struct MemoryFaultExit {
+  std::uint64_t flags;
+  std::uint64_t gpa;
+  std::uint64_t size;
+};
+static_assert(sizeof(MemoryFaultExit) == 24);
+
+inline constexpr std::uint64_t page_size = 4096;
+
+}  // namespace trivet::kvm
