@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include <trivet/memory/access.hpp>
+#include <trivet/memory/dirty_bitmap.hpp>
+#include <trivet/virtio/abi/split_ring.hpp>
+
+namespace trivet::virtio::detail {
+
+/// The host addresses of a split ring that was checked, and the accesses to it with their order. The queue owns the
+/// indices.
+struct SplitRing {
+  const std::byte* descriptors = nullptr;
+  std::byte* avail = nullptr;
+  std::byte* used = nullptr;
+  memory::DirtyBitmap* dirty = nullptr;  // of the region where the used ring lies
+  std::uint64_t used_offset = 0;         // there
+  std::uint16_t mask = 0;                // size - 1
+
+  /// Acquire: the heads and descriptors behind it are complete.
+  [[nodiscard]] std::uint16_t available_index() const noexcept {
+    return memory::load_at<std::uint16_t>(avail + 2, std::memory_order_acquire);
+  }
+  [[nodiscard]] std::uint16_t available_head(std::uint16_t index) const noexcept {
+    return memory::load_at<std::uint16_t>(avail + 4 + std::size_t{2} * (index & mask));
+  }
+  [[nodiscard]] std::uint16_t available_flags() const noexcept { return memory::load_at<std::uint16_t>(avail); }
+  [[nodiscard]] std::uint16_t used_event() const noexcept {
+    return memory::load_at<std::uint16_t>(avail + 4 + std::size_t{2} * (mask + 1U));
+  }
+
+  void set_used(std::uint16_t index, std::uint16_t id, std::uint32_t written) const noexcept {
+    const std::size_t at = 4 + std::size_t{8} * (index & mask);
+    memory::store_at<std::uint32_t>(used + at, id);
+    memory::store_at<std::uint32_t>(used + at + 4, written);
+    mark(at, 8);
+  }
+  /// Release: the elements and the buffers before it are complete.
+  void set_used_index(std::uint16_t index) const noexcept {
+    memory::store_at<std::uint16_t>(used + 2, index, std::memory_order_release);
+    mark(2, 2);
+  }
+  void set_used_flags(std::uint16_t flags) const noexcept {
+    memory::store_at<std::uint16_t>(used, flags);
+    mark(0, 2);
+  }
+  void set_available_event(std::uint16_t index) const noexcept {
+    const std::size_t at = 4 + std::size_t{8} * (mask + 1U);
+    memory::store_at<std::uint16_t>(used + at, index);
+    mark(at, 2);
+  }
+
+ private:
+  void mark(std::size_t at, std::size_t bytes) const noexcept {
+    if (dirty != nullptr) dirty->mark(used_offset + at, bytes);
+  }
+};
+
+}  // namespace trivet::virtio::detail

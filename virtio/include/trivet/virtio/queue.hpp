@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <trivet/core/address.hpp>
+#include <trivet/core/result.hpp>
+#include <trivet/memory/guest_memory.hpp>
+#include <trivet/memory/memory_map.hpp>
+#include <trivet/virtio/abi/split_ring.hpp>
+#include <trivet/virtio/chain.hpp>
+#include <trivet/virtio/detail/split_ring.hpp>
+
+namespace trivet::virtio {
+
+/// What a driver negotiated for one queue, and how far it is: also its saved state (`Queue::config`), which `create`
+/// validates.
+struct QueueConfig {
+  std::uint16_t index = 0;  ///< which queue of the device, for messages
+  std::uint16_t size = 0;   ///< entries: a power of two, at most `max_size`
+  std::uint16_t max_size = static_cast<std::uint16_t>(abi::max_queue_size);
+  GuestAddress descriptor_area;      ///< 16-byte aligned
+  GuestAddress driver_area;          ///< the available ring, 2-byte aligned
+  GuestAddress device_area;          ///< the used ring, 4-byte aligned
+  std::uint64_t features = 0;        ///< negotiated; those of abi/split_ring.hpp count
+  std::uint16_t next_available = 0;  ///< the next available entry to take, modulo 2^16
+  std::uint16_t next_used = 0;       ///< the next used entry to publish, modulo 2^16
+
+  friend bool operator==(const QueueConfig&, const QueueConfig&) = default;
+};
+
+/// The device's side of one virtqueue.
+///
+/// The ring's host addresses are found once and again when the memory map changes; the available index is read once a
+/// batch. Errors that blame the guest mean that the driver broke a rule: the device stops and its home sets
+/// DEVICE_NEEDS_RESET. Thread rule: one thread at a time; a Chain may travel. `pop`, `push_used` and the rest allocate
+/// nothing and lock nothing, but for the first call after a change of the memory map.
+class Queue {
+ public:
+  /// `malformed` (guest) when the size is no power of two or beyond `max_size`, a part is misaligned, not wholly in one
+  /// region of memory or overlaps another (virtio 1.2, 2.7), the used ring is read-only, or the indices are more than
+  /// `size` apart.
+  static Result<Queue> create(const QueueConfig& config, std::shared_ptr<const memory::MemoryMap> memory);
+
+  Queue(Queue&&) noexcept = default;
+  Queue& operator=(Queue&&) noexcept = default;
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+  ~Queue() = default;
+
+  /// With the indices as they are now: enough to go on elsewhere once `in_flight` is 0 and `should_notify` was acted
+  /// on.
+  [[nodiscard]] QueueConfig config() const noexcept;
+  [[nodiscard]] unsigned index() const noexcept { return config_.index; }
+  [[nodiscard]] std::uint16_t size() const noexcept { return config_.size; }
+  /// Chains popped and not yet pushed. At most `size`.
+  [[nodiscard]] std::uint16_t in_flight() const noexcept {
+    return static_cast<std::uint16_t>(next_available_ - next_used_);
+  }
+  /// The memory that the chains popped last refer to.
+  [[nodiscard]] const std::shared_ptr<const memory::GuestMemory>& memory() const noexcept { return snapshot_; }
+
+  /// The next chain, nothing when the driver has made none available. Takes it: it is in flight until pushed.
+  /// `malformed` (guest): the available index is more than `size` ahead (2.7.6), or a head is no descriptor.
+  /// `out_of_range` (guest): the ring's memory is gone.
+  [[nodiscard]] Result<std::optional<Chain>> pop();
+
+  /// Returns the `count` chains popped last to the ring, the next `pop` gives them again. `bad_state` (caller): fewer
+  /// are in flight.
+  Result<void> go_back(std::uint16_t count = 1);
+
+  /// Gives a chain back to the driver, who sees it at once: `written` bytes from the start of its writable buffers.
+  /// `out_of_range` (caller): no such id; `bad_state` (caller): nothing is in flight.
+  Result<void> push_used(std::uint16_t id, std::uint32_t written);
+
+  /// The same, but the driver sees it at the next `publish`: for batches.
+  Result<void> stage_used(std::uint16_t id, std::uint32_t written);
+  void publish() noexcept;
+
+  /// Whether the driver wants a notification for what was published since the last call (2.7.7.2). Call it after each
+  /// batch and signal when true.
+  [[nodiscard]] bool should_notify() noexcept;
+
+  /// Asks the driver not to kick while the queue is being drained. A hint.
+  void disable_kicks() noexcept;
+
+  /// Asks for a kick at the next chain. True when some came meanwhile, for which no kick may come: drain again.
+  [[nodiscard]] bool enable_kicks() noexcept;
+
+ private:
+  Queue(const QueueConfig& config, std::shared_ptr<const memory::MemoryMap> map) noexcept;
+
+  [[nodiscard]] bool has_event_idx() const noexcept { return (config_.features & abi::feature_ring_event_idx) != 0; }
+  [[nodiscard]] bool memory_changed() const noexcept { return map_->generation() != generation_; }
+
+  Result<void> resolve();
+  [[nodiscard]] Error bad_available_index() noexcept;
+  [[nodiscard]] Error bad_head(std::uint16_t head) const noexcept;
+  [[nodiscard]] Error bad_push(std::uint16_t id) const noexcept;
+
+  detail::SplitRing ring_;
+  std::uint64_t generation_ = 0;
+  std::uint16_t next_available_;   // the next entry to pop
+  std::uint16_t known_available_;  // the driver's index as last read
+  std::uint16_t next_used_;        // the next entry to stage
+  std::uint16_t published_;        // the used index as the driver sees it
+  std::uint32_t unsignalled_ = 0;  // published since should_notify; stays at most 2^16
+  bool indirect_;
+  bool always_notify_once_;  // restored: the driver may still wait for what was published before
+  QueueConfig config_;
+  std::shared_ptr<const memory::MemoryMap> map_;
+  std::shared_ptr<const memory::GuestMemory> snapshot_;
+  std::vector<std::shared_ptr<const memory::GuestMemory>> retired_;  // what chains in flight may still refer to
+};
+
+inline Result<std::optional<Chain>> Queue::pop() {
+  if (memory_changed()) [[unlikely]]
+    TRIVET_TRY(resolve());
+  if (next_available_ == known_available_) {
+    known_available_ = ring_.available_index();
+    const auto ahead = static_cast<std::uint16_t>(known_available_ - next_available_);
+    if (ahead == 0) return std::optional<Chain>();
+    if (ahead + in_flight() > config_.size) [[unlikely]]
+      return bad_available_index();
+  }
+  const std::uint16_t head = ring_.available_head(next_available_);
+  if (head >= config_.size) [[unlikely]]
+    return bad_head(head);
+  ++next_available_;
+  return std::optional<Chain>(Chain(snapshot_.get(), ring_.descriptors, config_.size, head, config_.index, indirect_));
+}
+
+inline Result<void> Queue::stage_used(std::uint16_t id, std::uint32_t written) {
+  if (memory_changed()) [[unlikely]]
+    TRIVET_TRY(resolve());
+  if (id >= config_.size || in_flight() == 0) [[unlikely]]
+    return bad_push(id);
+  ring_.set_used(next_used_, id, written);
+  ++next_used_;
+  return {};
+}
+
+inline void Queue::publish() noexcept {
+  const auto count = static_cast<std::uint16_t>(next_used_ - published_);
+  if (count == 0) return;
+  ring_.set_used_index(next_used_);
+  published_ = next_used_;
+  unsignalled_ = std::min<std::uint32_t>(unsignalled_ + count, 1U << 16);
+  if (in_flight() == 0 && !retired_.empty()) [[unlikely]]
+    retired_.clear();
+}
+
+inline Result<void> Queue::push_used(std::uint16_t id, std::uint32_t written) {
+  TRIVET_TRY(stage_used(id, written));
+  publish();
+  return {};
+}
+
+inline bool Queue::should_notify() noexcept {
+  if (unsignalled_ == 0 && !always_notify_once_) return false;
+  std::atomic_thread_fence(
+      std::memory_order_seq_cst);  // the used index before the driver's wish: pairs with the driver's own
+  const auto since = std::exchange(unsignalled_, 0);
+  if (std::exchange(always_notify_once_, false) || since >= 1U << 16) return true;
+  if (!has_event_idx()) return (ring_.available_flags() & abi::avail_f_no_interrupt) == 0;
+  return abi::need_event(ring_.used_event(), published_, static_cast<std::uint16_t>(published_ - since));
+}
+
+}  // namespace trivet::virtio

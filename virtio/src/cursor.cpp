@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <algorithm>
+#include <array>
+#include <fmt/format.h>
+
+#include <trivet/virtio/cursor.hpp>
+
+namespace trivet::virtio {
+namespace {
+
+constexpr const char* operation = "virtio chain";
+
+}  // namespace
+
+Result<Cursor::Sizes> Cursor::measure(Chain chain) noexcept {
+  Sizes sizes;
+  for (;;) {
+    Descriptor buffer;
+    const Chain::Step step = chain.step(buffer);
+    if (step == Chain::Step::end) return sizes;
+    if (step == Chain::Step::fault) [[unlikely]]
+      return Chain::fault(chain);
+    (buffer.writable ? sizes.writable : sizes.readable) += buffer.length;
+  }
+}
+
+Result<void> Cursor::require(std::uint64_t bytes) const noexcept {
+  if (bytes <= left_) [[likely]]
+    return {};
+  std::array<char, 128> text{};
+  const auto end =
+      fmt::format_to_n(text.data(), text.size(), "queue {}: chain {}: {} bytes {} where {} are needed", chain_.queue(),
+                       chain_.id(), left_, permission_ == memory::Permission::read ? "to read" : "of room", bytes);
+  return Error::malformed(operation, {text.data(), std::min(end.size, text.size())});
+}
+
+Result<memory::Slice> Cursor::run(std::uint64_t limit) noexcept {
+  if (left_ == 0) [[unlikely]] {
+    TRIVET_TRY(require(1));
+  }
+  if (buffer_left_ == 0 && !enter()) [[unlikely]]
+    return Chain::fault(chain_);
+  const std::uint64_t most = std::min({limit, left_, std::uint64_t{buffer_left_}});
+  auto slice = chain_.memory().run(at_, most, permission_);
+  if (slice) [[likely]]
+    pass(static_cast<std::uint32_t>(slice->size()));
+  return slice;
+}
+
+Result<void> Cursor::skip(std::uint64_t bytes) noexcept {
+  TRIVET_TRY(require(bytes));
+  while (bytes != 0) {
+    if (buffer_left_ == 0 && !enter()) [[unlikely]]
+      return Chain::fault(chain_);
+    const auto part = static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, buffer_left_));
+    pass(part);
+    bytes -= part;
+  }
+  return {};
+}
+
+Result<Cursor> Cursor::take(std::uint64_t bytes) noexcept {
+  TRIVET_TRY(require(bytes));
+  Cursor front = *this;
+  front.left_ = bytes;
+  TRIVET_TRY(skip(bytes));
+  return front;
+}
+
+Result<std::size_t> Cursor::slices(std::uint64_t bytes, std::span<memory::Slice> out) noexcept {
+  TRIVET_TRY(require(bytes));
+  Cursor walk = *this;
+  std::size_t count = 0;
+  for (; bytes != 0; ++count) {
+    if (count == out.size()) return Error(Errc::limit, operation, "more runs of memory than there is room for");
+    auto slice = walk.run(bytes);
+    if (!slice) return slice.error();
+    out[count] = *slice;
+    bytes -= slice->size();
+  }
+  *this = walk;
+  return count;
+}
+
+}  // namespace trivet::virtio

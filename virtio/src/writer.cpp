@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <trivet/virtio/writer.hpp>
+
+namespace trivet::virtio {
+Result<Writer> Writer::create(const Chain& chain) noexcept {
+  TRIVET_ASSIGN(const auto sizes, Cursor::measure(chain));
+  return Writer({chain, memory::Permission::write, sizes.writable});
+}
+
+Result<void> Writer::write_in_parts(ConstBytes in) noexcept {
+  TRIVET_TRY(cursor_.require(in.size()));
+  while (!in.empty()) {
+    auto slice = cursor_.run(in.size());
+    if (!slice) return slice.error();
+    const auto bytes = static_cast<std::size_t>(slice->size());
+    slice->write(0, in.first(bytes));
+    count(bytes);
+    in = in.subspan(bytes);
+  }
+  return {};
+}
+
+Result<void> Writer::fill(std::uint64_t bytes, std::byte value) noexcept {
+  TRIVET_TRY(cursor_.require(bytes));
+  while (bytes != 0) {
+    auto slice = cursor_.run(bytes);
+    if (!slice) return slice.error();
+    slice->fill(0, slice->size(), value);
+    count(slice->size());
+    bytes -= slice->size();
+  }
+  return {};
+}
+
+Result<void> Writer::skip(std::uint64_t bytes) noexcept {
+  return cursor_.skip(bytes);
+}
+
+Result<Writer> Writer::take(std::uint64_t bytes) noexcept {
+  TRIVET_ASSIGN(const Cursor front, cursor_.take(bytes));
+  return Writer(front);
+}
+
+Result<std::size_t> Writer::slices(std::uint64_t bytes, std::span<memory::Slice> out) noexcept {
+  return cursor_.slices(bytes, out);
+}
+
+}  // namespace trivet::virtio
