@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <trivet/core/bytes.hpp>
+#include <trivet/core/result.hpp>
+
+namespace trivet::vmm {
+
+/// Something that answers accesses to a range of ports or memory.
+///
+/// `offset` is in bytes from where it is attached; `data` is 1, 2, 4 or 8 bytes and lies wholly inside its range.
+/// Thread rule: any vCPU's thread, several at a time; must not block for long.
+class BusDevice {
+ public:
+  virtual void read(std::uint64_t offset, Bytes data) noexcept = 0;
+  virtual void write(std::uint64_t offset, ConstBytes data) noexcept = 0;
+
+ protected:
+  ~BusDevice() = default;
+};
+
+/// Who answers at which address: sorted ranges that do not overlap. Ports and memory have one each.
+///
+/// Thread rule: `insert` from one thread before `seal`; everything else from any thread after it. A lookup is a binary
+/// search that takes no lock and allocates nothing.
+class Bus {
+ public:
+  struct Entry {
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
+    BusDevice* device = nullptr;
+    std::string name;
+  };
+
+  /// `address_bits`: 16 for ports. `name` is for errors.
+  Bus(const char* name, unsigned address_bits) noexcept;
+
+  /// `device` must outlive the bus. `already_exists` names the device it overlaps, `out_of_range` when it leaves the
+  /// address space, `bad_state` after `seal` (caller).
+  Result<void> insert(std::uint64_t first, std::uint64_t size, BusDevice& device, std::string_view device_name);
+
+  /// From here on the bus is immutable, and vCPUs may use it.
+  void seal() noexcept { sealed_ = true; }
+
+  /// The device that holds all `size` bytes at `at`; null where nobody does.
+  [[nodiscard]] const Entry* find(std::uint64_t at, std::uint64_t size) const noexcept;
+
+  [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
+
+ private:
+  const char* name_;
+  std::uint64_t last_;
+  bool sealed_ = false;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace trivet::vmm

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include <trivet/core/io_handler.hpp>
+#include <trivet/vmm/bus.hpp>
+
+namespace trivet::vmm {
+
+/// One runner's way to the buses: each runner has its own, so that counting shares no cache line between vCPUs.
+///
+/// What nobody claims reads all ones, drops writes, and is counted. Thread rule: as IoHandler; the counts from any
+/// thread.
+class BusIo final : public IoHandler {
+ public:
+  /// The buses are sealed and outlive this.
+  BusIo(const Bus& ports, const Bus& memory) noexcept : ports_(ports), memory_(memory) {}
+
+  void pio_read(std::uint16_t port, Bytes data) noexcept override;
+  void pio_write(std::uint16_t port, ConstBytes data) noexcept override;
+  void mmio_read(GuestAddress at, Bytes data) noexcept override;
+  void mmio_write(GuestAddress at, ConstBytes data, Posted posted) noexcept override;
+
+  /// All accesses so far, and those that nobody claimed.
+  [[nodiscard]] std::uint64_t accesses() const noexcept { return accesses_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t unclaimed() const noexcept { return unclaimed_.load(std::memory_order_relaxed); }
+
+ private:
+  // One writer, so a plain add through the atomic; readers see some recent value.
+  static void count(std::atomic<std::uint64_t>& counter) noexcept {
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+  void read(const Bus& bus, std::uint64_t at, Bytes data) noexcept;
+  void write(const Bus& bus, std::uint64_t at, ConstBytes data) noexcept;
+
+  const Bus& ports_;
+  const Bus& memory_;
+  std::atomic<std::uint64_t> accesses_{0};
+  std::atomic<std::uint64_t> unclaimed_{0};
+};
+
+}  // namespace trivet::vmm

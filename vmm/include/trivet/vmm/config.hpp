@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/describe/class.hpp>
+
+#include <trivet/core/result.hpp>
+
+namespace trivet::vmm {
+
+/// Guest memory.
+struct MemoryConfig {
+  std::uint64_t size_mib = 256;  ///< MiB, 8 to 16,777,216 (16 TiB)
+};
+BOOST_DESCRIBE_STRUCT(MemoryConfig, (), (size_mib))
+
+struct VcpuConfig {
+  std::uint32_t num = 1;  ///< 1 to 254
+};
+BOOST_DESCRIBE_STRUCT(VcpuConfig, (), (num))
+
+/// What is booted. Without a path: the built-in guest.
+struct KernelConfig {
+  std::string path;                          ///< ELF or bzImage
+  std::optional<std::string> cmdline;        ///< nothing: `default_cmdline` for a kernel, empty for the built-in guest
+  std::optional<std::uint64_t> himem_start;  ///< lowest guest address for the kernel, bytes; nothing: 1 MiB
+  std::string initrd;                        ///< empty: none
+};
+BOOST_DESCRIBE_STRUCT(KernelConfig, (), (path, cmdline, himem_start, initrd))
+
+/// Where a character device's bytes come from and go to: "-" for standard input and output, "off", or a file's path.
+struct SerialConfig {
+  std::string input = "-";
+  std::string output = "-";
+};
+BOOST_DESCRIBE_STRUCT(SerialConfig, (), (input, output))
+
+/// A virtio console.
+struct ConsoleConfig {
+  std::string input = "off";
+  std::string output = "-";
+};
+BOOST_DESCRIBE_STRUCT(ConsoleConfig, (), (input, output))
+
+/// A virtio block device over a raw image.
+struct BlockConfig {
+  std::string path;
+  bool read_only = false;
+  bool direct = false;       ///< O_DIRECT: past the host's page cache
+  std::string id;            ///< what GET_ID answers, at most 20 bytes; empty: trivet-N, counted from 0
+  std::uint32_t queues = 1;  ///< 1 to 16
+};
+BOOST_DESCRIBE_STRUCT(BlockConfig, (), (path, read_only, direct, id, queues))
+
+/// A virtio entropy source.
+struct RngConfig {
+  std::string source;  ///< a file or device; empty: the kernel's getrandom
+};
+BOOST_DESCRIBE_STRUCT(RngConfig, (), (source))
+
+/// A network device; this version has none and refuses it by name.
+struct NetConfig {
+  std::string tap;
+};
+BOOST_DESCRIBE_STRUCT(NetConfig, (), (tap))
+
+/// A whole machine, as a person writes it down: on the command line, where each member is an option, or as JSON, where
+/// each is a key. Both are read by the same description and checked by the same `validate`.
+struct Config {
+  std::string hypervisor = "auto";
+  MemoryConfig memory;
+  VcpuConfig vcpu;
+  KernelConfig kernel;
+  SerialConfig serial;
+  std::vector<BlockConfig> block;
+  std::vector<ConsoleConfig> console;
+  std::vector<RngConfig> rng;
+  std::vector<NetConfig> net;
+};
+BOOST_DESCRIBE_STRUCT(Config, (), (hypervisor, memory, vcpu, kernel, serial, block, console, rng, net))
+
+/// A kernel's command line when none is given.
+inline constexpr std::string_view default_cmdline = "console=ttyS0 reboot=k panic=-1";
+
+/// Whether the machine can be built at all, before anything is opened. `invalid_argument` or `out_of_range` names the
+/// option and the key; `unsupported` what this version does not have (caller).
+Result<void> validate(const Config& config);
+
+/// Sets what a JSON document names and leaves the rest. `malformed` (with the offset) when it is not JSON,
+/// `invalid_argument` or `out_of_range` with the path in the document ("/block/0/path") for an unknown key, a wrong
+/// type or a number that does not fit (caller). Not validated yet.
+Result<void> apply_json(Config& config, std::string_view document);
+
+/// The same from a file of at most 1 MiB; errors name it.
+Result<void> apply_json_file(Config& config, const std::string& path);
+
+/// Sets one member from its option group: "size_mib=1024" for memory, `path=/d,read_only=on` for block. A repeatable
+/// member (block, console, rng, net) gains one. Values end at a comma; double quotes around a value keep commas, with
+/// \" and \\ inside. `not_found`: no such option; the rest as `apply_json` (caller). Not validated yet.
+Result<void> apply_option(Config& config, std::string_view name, std::string_view group);
+
+/// One option of the command line, for help and for the parser.
+struct OptionInfo {
+  std::string name;
+  std::string keys;  ///< "path=,read_only=,..."; empty: a plain value
+  bool repeatable = false;
+};
+[[nodiscard]] std::vector<OptionInfo> option_infos();
+
+}  // namespace trivet::vmm

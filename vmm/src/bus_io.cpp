@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <algorithm>
+
+#include <trivet/vmm/bus_io.hpp>
+
+namespace trivet::vmm {
+
+void BusIo::read(const Bus& bus, std::uint64_t at, Bytes data) noexcept {
+  count(accesses_);
+  if (const auto* entry = bus.find(at, data.size())) {
+    entry->device->read(at - entry->first, data);
+    return;
+  }
+  count(unclaimed_);
+  std::fill(data.begin(), data.end(), std::byte{0xff});
+}
+
+void BusIo::write(const Bus& bus, std::uint64_t at, ConstBytes data) noexcept {
+  count(accesses_);
+  if (const auto* entry = bus.find(at, data.size())) {
+    entry->device->write(at - entry->first, data);
+    return;
+  }
+  count(unclaimed_);
+}
+
+void BusIo::pio_read(std::uint16_t port, Bytes data) noexcept {
+  read(ports_, port, data);
+}
+void BusIo::pio_write(std::uint16_t port, ConstBytes data) noexcept {
+  write(ports_, port, data);
+}
+void BusIo::mmio_read(GuestAddress at, Bytes data) noexcept {
+  read(memory_, at.value, data);
+}
+void BusIo::mmio_write(GuestAddress at, ConstBytes data, Posted) noexcept {
+  write(memory_, at.value, data);
+}
+
+}  // namespace trivet::vmm

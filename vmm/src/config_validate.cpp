@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <algorithm>
+#include <fmt/format.h>
+
+#include <trivet/vmm/config.hpp>
+
+namespace trivet::vmm {
+namespace {
+
+constexpr std::uint64_t least_memory_mib = 8, most_memory_mib = std::uint64_t{1} << 24;
+constexpr std::uint32_t most_vcpus = 254;  // xAPIC ids; 255 is the broadcast
+constexpr std::uint32_t most_queues = 16;
+constexpr std::size_t most_devices = 16;  // of one kind
+constexpr std::size_t most_id = 20;       // virtio 1.2, 5.2.6.1: VIRTIO_BLK_ID_BYTES
+constexpr std::size_t most_path = 4095;   // PATH_MAX without its NUL
+
+Error refuse(Errc code, std::string_view detail) {
+  return {code, "check the configuration", detail};
+}
+
+template <class T>
+Result<void> check_range(std::string_view what, T value, T least, T most) {
+  if (value >= least && value <= most) return {};
+  return refuse(Errc::out_of_range, fmt::format("{} must be {} to {}, not {}", what, least, most, value));
+}
+
+Result<void> check_path(std::string_view what, std::string_view path, bool may_be_empty = false) {
+  if (path.empty() && !may_be_empty) return refuse(Errc::invalid_argument, fmt::format("{} is missing", what));
+  if (path.size() > most_path) return refuse(Errc::out_of_range, fmt::format("{} is longer than a path can be", what));
+  return {};
+}
+
+Result<void> check_kernel(const KernelConfig& kernel) {
+  TRIVET_TRY(check_path("kernel path", kernel.path, true));
+  TRIVET_TRY(check_path("kernel initrd", kernel.initrd, true));
+  if (kernel.himem_start) {
+    if (kernel.path.empty()) {
+      return refuse(Errc::invalid_argument,
+                    "kernel himem_start is given without a path: the built-in guest has its own");
+    }
+    if (*kernel.himem_start % 4096 != 0) {
+      return refuse(Errc::invalid_argument, "kernel himem_start must be a multiple of 4096");
+    }
+  }
+  return {};
+}
+
+Result<void> check_blocks(const std::vector<BlockConfig>& blocks) {
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const auto& block = blocks[i];
+    TRIVET_TRY(check_path("block path", block.path));
+    TRIVET_TRY(check_range("block queues", block.queues, 1u, most_queues));
+    if (block.id.size() > most_id) {
+      return refuse(Errc::out_of_range, fmt::format("block id '{}' is longer than {} bytes", block.id, most_id));
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      // Two writers, or a writer beside a reader, corrupt any file system.
+      if (blocks[j].path == block.path && (!blocks[j].read_only || !block.read_only)) {
+        return refuse(Errc::invalid_argument,
+                      fmt::format("block path {} is given twice; only read_only=on devices may share one", block.path));
+      }
+      if (!block.id.empty() && blocks[j].id == block.id) {
+        return refuse(Errc::invalid_argument, fmt::format("block id '{}' is given twice", block.id));
+      }
+    }
+  }
+  return {};
+}
+
+/// One descriptor can feed one device only: the others would get bytes at random.
+Result<void> check_inputs(const Config& config) {
+  std::vector<std::string_view> inputs{config.serial.input};
+  TRIVET_TRY(check_path("serial input", config.serial.input));
+  TRIVET_TRY(check_path("serial output", config.serial.output));
+  for (const auto& console : config.console) {
+    TRIVET_TRY(check_path("console input", console.input));
+    TRIVET_TRY(check_path("console output", console.output));
+    inputs.push_back(console.input);
+  }
+  if (std::count(inputs.begin(), inputs.end(), "-") > 1) {
+    return refuse(Errc::invalid_argument,
+                  "standard input is given to more than one device; the serial port has it unless --serial input=off");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> validate(const Config& config) {
+  if (config.hypervisor.empty() || config.hypervisor.size() > 64) {
+    return refuse(Errc::invalid_argument, "hypervisor must be auto or the name of a backend");
+  }
+  TRIVET_TRY(check_range("memory size_mib", config.memory.size_mib, least_memory_mib, most_memory_mib));
+  TRIVET_TRY(check_range("vcpu num", config.vcpu.num, 1u, most_vcpus));
+  TRIVET_TRY(check_kernel(config.kernel));
+  TRIVET_TRY(check_range("the number of block devices", config.block.size(), std::size_t{0}, most_devices));
+  TRIVET_TRY(check_range("the number of consoles", config.console.size(), std::size_t{0}, most_devices));
+  TRIVET_TRY(check_range("the number of rng devices", config.rng.size(), std::size_t{0}, most_devices));
+  TRIVET_TRY(check_blocks(config.block));
+  TRIVET_TRY(check_inputs(config));
+  for (const auto& rng : config.rng) TRIVET_TRY(check_path("rng source", rng.source, true));
+  if (!config.net.empty()) {
+    return refuse(Errc::unsupported, "net: this version has no network device yet; leave --net out");
+  }
+  return {};
+}
+
+}  // namespace trivet::vmm

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <fmt/format.h>
+#include <numeric>
+
+#include <trivet/memory/mapping.hpp>
+#include <trivet/memory/region.hpp>
+#include <trivet/vmm/layout_x86_64.hpp>
+#include <trivet/vmm/loader/boot_x86_64.hpp>
+#include <trivet/vmm/loader/memory_map.hpp>
+
+#include "host_file.hpp"
+#include "log.hpp"
+#include "machine_impl.hpp"
+
+namespace trivet::vmm {
+
+/// The steps of `Machine::create`, in the order that is cheap and right: everything that can be refused without a
+/// hypervisor first, memory before vCPUs, lines and doorbells last.
+class MachineBuilder {
+ public:
+  MachineBuilder(const Config& config, const BackendRegistry& registry, const MachineOptions& options)
+      : registry_(registry), options_(options), impl_(std::make_unique<Machine::Impl>(config)), it_(*impl_) {}
+
+  Result<std::unique_ptr<Machine>> build() {
+    TRIVET_TRY(validate(it_.config));
+    TRIVET_ASSIGN(auto source, open_boot_source());
+    TRIVET_TRY(make_devices());
+    TRIVET_TRY(make_vm());
+    TRIVET_TRY(map_memory());
+    TRIVET_ASSIGN(const auto boot, load_boot(source, *it_.memory->snapshot(), platform()));
+    TRIVET_TRY(make_vcpus(boot));
+    TRIVET_TRY(connect_devices());
+    for (auto* runner : it_.vm->runners()) {
+      it_.runners.push_back(std::make_unique<RunnerThread>(*runner, it_.gate, it_.ports, it_.addresses, it_.first_run));
+    }
+    return std::unique_ptr<Machine>(new Machine(std::move(impl_)));
+  }
+
+ private:
+  Result<BootSource> open_boot_source();
+  Result<void> make_devices();
+  Result<void> make_vm();
+  Result<void> map_memory();
+  Result<void> attach_legacy_devices();
+  [[nodiscard]] PlatformInfo platform() const;
+  Result<void> make_vcpus(const BootState& boot);
+  Result<void> connect_devices();
+
+  const BackendRegistry& registry_;
+  const MachineOptions& options_;
+  std::unique_ptr<Machine::Impl> impl_;
+  Machine::Impl& it_;
+};
+
+Result<BootSource> MachineBuilder::open_boot_source() {
+  const auto& wanted = it_.config.kernel;
+  if (wanted.path.empty() && options_.builtin_guest.empty()) {
+    return Error(Errc::invalid_argument, "choose a kernel",
+                 "no kernel path is given, and this program has no built-in guest");
+  }
+  auto kernel = wanted.path.empty() ? KernelImage::from_memory(options_.builtin_guest, "the built-in guest")
+                                    : KernelImage::open(wanted.path);
+  if (!kernel) return kernel.error();
+  const auto text = wanted.cmdline.value_or(wanted.path.empty() ? std::string() : std::string(default_cmdline));
+  TRIVET_ASSIGN(auto command_line, CommandLine::create(text, kernel->command_line_limit()));
+  std::optional<Image> initrd;
+  if (!wanted.initrd.empty()) {
+    TRIVET_ASSIGN(initrd, Image::open(wanted.initrd));
+  }
+  BootSource source{std::move(*kernel), std::move(initrd), std::move(command_line), layout::kernel, std::nullopt, true};
+  if (wanted.himem_start) source.load_address = GuestAddress{*wanted.himem_start};
+  return source;
+}
+
+Result<void> MachineBuilder::make_devices() {
+  TRIVET_ASSIGN(it_.loop, EventLoop::create());
+  it_.memory = std::make_shared<memory::MemoryMap>();
+  TRIVET_ASSIGN(auto input, open_input(it_.config.serial.input));
+  TRIVET_ASSIGN(auto output, open_output(it_.config.serial.output));
+  std::function<void()> stop;
+  if (options_.terminal_escape) {
+    stop = [&it = it_] { it.gate.finish({End::stopped, "Ctrl-A x was typed", {}}); };
+  }
+  TRIVET_ASSIGN(it_.serial, SerialConsole::create(*it_.loop, std::move(input), std::move(output), std::move(stop)));
+  TRIVET_ASSIGN(it_.virtio, VirtioDevices::create(it_.config, *it_.loop, it_.memory));
+  return {};
+}
+
+Result<void> MachineBuilder::make_vm() {
+  TRIVET_ASSIGN(const auto* backend, registry_.select(it_.config.hypervisor));
+  TRIVET_ASSIGN(it_.hypervisor, backend->open());
+  const auto& hypervisor = *it_.hypervisor;
+  if (const auto most = hypervisor.limit(Limit::vcpus); it_.config.vcpu.num > most) {
+    return Error(Errc::limit, "make the machine",
+                 fmt::format("vcpu num={}: {} takes at most {}", it_.config.vcpu.num, hypervisor.name(), most));
+  }
+  VmConfig wanted;
+  wanted.max_vcpus = it_.config.vcpu.num;
+  TRIVET_ASSIGN(it_.vm, it_.hypervisor->create(wanted));
+  return {};
+}
+
+Result<void> MachineBuilder::map_memory() {
+  TRIVET_ASSIGN(const auto ranges, ram_ranges(it_.config.memory.size_mib * layout::mebibyte));
+  const bool ours = it_.hypervisor->supports(Cap::host_memory) != Support::no;
+  for (const auto& range : ranges) {
+    std::shared_ptr<const memory::Region> region;
+    if (ours) {
+      auto mapping = memory::Mapping::anonymous(range.size);
+      if (!mapping) return mapping.error().within(fmt::format("memory size_mib={}", it_.config.memory.size_mib));
+      TRIVET_TRY(it_.vm->map({range, HostMemory{mapping->data()}}));
+      TRIVET_ASSIGN(region, memory::Region::create(range.start, std::move(*mapping)));
+    } else {
+      TRIVET_ASSIGN(const auto mapped, it_.vm->map({range, HypervisorMemory{}}));
+      TRIVET_ASSIGN(region, memory::Region::create(mapped));
+    }
+    TRIVET_TRY(it_.memory->insert(std::move(region)));
+  }
+  return {};
+}
+
+Result<void> MachineBuilder::attach_legacy_devices() {
+  TRIVET_TRY(it_.ports.insert(layout::com1_port, Serial::size, it_.serial->port(), "serial"));
+  TRIVET_TRY(it_.ports.insert(layout::rtc_port, Rtc::size, it_.rtc, "rtc"));
+  TRIVET_TRY(it_.ports.insert(I8042::base, I8042::size, it_.i8042, "i8042"));
+  TRIVET_TRY(it_.ports.insert(layout::sleep_control_port, AcpiRegisters::size, it_.acpi_registers, "acpi"));
+  return {};
+}
+
+PlatformInfo MachineBuilder::platform() const {
+  PlatformInfo info;
+  info.ram_bytes = it_.config.memory.size_mib * layout::mebibyte;
+  info.apic_ids.resize(it_.config.vcpu.num);
+  std::iota(info.apic_ids.begin(), info.apic_ids.end(), 0u);
+  info.ioapic = IoApicInfo{};
+  info.serial.push_back(SerialInfo{});
+  info.rtc = RtcInfo{};
+  info.virtio_mmio = it_.virtio->platform();
+  return info;
+}
+
+Result<void> MachineBuilder::make_vcpus(const BootState& boot) {
+  VcpuState firmware;
+  firmware.msrs = firmware_msrs();
+  for (unsigned i = 0; i < it_.config.vcpu.num; ++i) {
+    TRIVET_ASSIGN(auto* vcpu, it_.vm->create_vcpu(i));
+    if (firmware.msrs->empty()) continue;
+    TRIVET_TRY(vcpu->restore(firmware));
+  }
+  auto* first = it_.vm->vcpus().front();
+  TRIVET_TRY(first->set_system_registers(boot.registers.system));
+  TRIVET_TRY(first->set_registers(boot.registers.general));
+  return {};
+}
+
+Result<void> MachineBuilder::connect_devices() {
+  auto* router = it_.vm->irq_router();
+  if (router == nullptr) {
+    return Error::unsupported("make the machine", fmt::format("{} gives no interrupt lines", it_.hypervisor->name()));
+  }
+  TRIVET_ASSIGN(auto line, router->line(layout::com1_gsi, trivet::Trigger::edge));
+  it_.serial->connect(std::move(line));
+  TRIVET_TRY(attach_legacy_devices());
+  TRIVET_TRY(it_.virtio->connect(*it_.vm, it_.addresses));
+  it_.ports.seal();
+  it_.addresses.seal();
+  return {};
+}
+
+Result<std::unique_ptr<Machine>> Machine::create(const Config& config, const BackendRegistry& registry,
+                                                 const MachineOptions& options) {
+  return MachineBuilder(config, registry, options).build();
+}
+
+}  // namespace trivet::vmm

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <algorithm>
+#include <fmt/format.h>
+#include <vector>
+
+#include <boost/program_options/errors.hpp>
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/parsers.hpp>
+#include <boost/program_options/value_semantic.hpp>
+
+#include <trivet/vmm/run_options.hpp>
+
+namespace trivet::vmm {
+namespace {
+
+namespace po = boost::program_options;
+constexpr auto operation = "read the options";
+
+po::options_description description() {
+  po::options_description all;
+  auto add = all.add_options();
+  add("config", po::value<std::string>());
+  add("stats", "");
+  add("help,h", "");
+  for (const auto& option : option_infos()) add(option.name.c_str(), po::value<std::string>());
+  return all;
+}
+
+Result<std::vector<po::option>> split(std::span<const std::string> arguments) {
+  namespace style = po::command_line_style;
+  try {
+    const auto known = description();
+    return po::command_line_parser(std::vector<std::string>(arguments.begin(), arguments.end()))
+        .options(known)
+        .style(style::unix_style & ~style::allow_guessing)
+        .run()
+        .options;
+  } catch (const po::error& failure) {
+    return Error(Errc::invalid_argument, operation, failure.what());  // names the option
+  }
+}
+
+}  // namespace
+
+Result<RunOptions> parse_run_options(std::span<const std::string> arguments) {
+  TRIVET_ASSIGN(const auto given, split(arguments));
+  RunOptions options;
+  std::vector<std::string> once;
+  const auto infos = option_infos();
+  for (const auto& option : given) {
+    if (option.position_key >= 0) {
+      return Error(Errc::invalid_argument, operation, fmt::format("unexpected argument '{}'", option.value.front()));
+    }
+    const auto info =
+        std::find_if(infos.begin(), infos.end(), [&](const auto& it) { return it.name == option.string_key; });
+    if (info != infos.end() && info->repeatable) continue;
+    if (std::find(once.begin(), once.end(), option.string_key) != once.end()) {
+      return Error(Errc::invalid_argument, operation, fmt::format("--{} is given twice", option.string_key));
+    }
+    once.push_back(option.string_key);
+  }
+  for (const auto& option : given) {
+    if (option.string_key == "stats") options.stats = true;
+    if (option.string_key == "help") options.help = true;
+    if (option.string_key == "config") TRIVET_TRY(apply_json_file(options.config, option.value.front()));
+  }
+  for (const auto& option : given) {
+    if (option.string_key == "stats" || option.string_key == "help" || option.string_key == "config") continue;
+    TRIVET_TRY(apply_option(options.config, option.string_key, option.value.front()));
+  }
+  if (!options.help) TRIVET_TRY(validate(options.config));
+  return options;
+}
+
+std::string run_options_help() {
+  std::string text;
+  for (const auto& option : option_infos()) {
+    text += fmt::format("  --{} {}{}\n", option.name, option.keys.empty() ? "NAME" : option.keys,
+                        option.repeatable ? "   (repeatable)" : "");
+  }
+  return text;
+}
+
+}  // namespace trivet::vmm

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <trivet/core/interrupt_line.hpp>
+#include <trivet/core/unique_fd.hpp>
+#include <trivet/core/vm.hpp>
+#include <trivet/memory/memory_map.hpp>
+#include <trivet/virtio/device.hpp>
+#include <trivet/virtio/mmio_transport.hpp>
+#include <trivet/vmm/bus.hpp>
+#include <trivet/vmm/config.hpp>
+#include <trivet/vmm/event_loop.hpp>
+#include <trivet/vmm/platform_info.hpp>
+
+namespace trivet::vmm {
+
+/// The machine's virtio devices, each behind the MMIO transport with a window and an interrupt of its own.
+/// Thread rule: one thread at a time; destroyed after the loop stopped or before it started.
+class VirtioDevices {
+ public:
+  /// Opens what the devices stand on and gives each its place. Errors name the option and the file.
+  static Result<std::unique_ptr<VirtioDevices>> create(const Config& config, EventLoop& loop,
+                                                       std::shared_ptr<const memory::MemoryMap> memory);
+
+  /// What the guest is told.
+  [[nodiscard]] std::vector<VirtioMmioInfo> platform() const;
+
+  /// Ties them to a VM: interrupt lines, doorbells where it has them, windows on the bus.
+  Result<void> connect(Vm& vm, Bus& bus);
+
+  /// Every device lets go of guest memory. While the loop runs; no vCPU may.
+  void reset() noexcept;
+
+  /// One line a device.
+  [[nodiscard]] std::vector<std::string> descriptions() const;
+
+ private:
+  /// The transport on the bus.
+  class Window final : public BusDevice {
+   public:
+    explicit Window(virtio::MmioTransport& transport) noexcept : transport_(transport) {}
+    void read(std::uint64_t offset, Bytes data) noexcept override { transport_.read(offset, data); }
+    void write(std::uint64_t offset, ConstBytes data) noexcept override { transport_.write(offset, data); }
+
+   private:
+    virtio::MmioTransport& transport_;
+  };
+
+  struct Slot {
+    std::size_t index = 0;  ///< among its kind
+    std::string name;       ///< "block 0"
+    std::string what;       ///< "/disk.img"
+    GuestRange range;
+    std::uint32_t gsi = 0;
+    UniqueFd input, output;                  ///< a console's
+    std::unique_ptr<virtio::Device> device;  ///< until the transport has it
+    std::unique_ptr<InterruptLine> line;
+    std::unique_ptr<virtio::MmioTransport> transport;
+    std::unique_ptr<Window> window;
+  };
+
+  VirtioDevices(EventLoop& loop, std::shared_ptr<const memory::MemoryMap> memory)
+      : loop_(loop), memory_(std::move(memory)) {}
+
+  // The device table: a kind is one member of Config, one line in `open_all` and its `open` here.
+  Result<void> open_all(const Config& config);
+  Result<std::unique_ptr<virtio::Device>> open(const BlockConfig& config, Slot& slot);
+  Result<std::unique_ptr<virtio::Device>> open(const ConsoleConfig& config, Slot& slot);
+  Result<std::unique_ptr<virtio::Device>> open(const RngConfig& config, Slot& slot);
+  template <class DeviceConfig>
+  Result<void> open_kind(const char* kind, const std::vector<DeviceConfig>& configs);
+
+  Result<void> place();
+
+  EventLoop& loop_;
+  std::shared_ptr<const memory::MemoryMap> memory_;
+  std::vector<Slot> slots_;
+};
+
+}  // namespace trivet::vmm
