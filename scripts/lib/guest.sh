@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# The Linux guest: Debian's cloud kernel in both forms, an initramfs and a disk. Source after common.sh and kernels.sh.
+
+guest_modules=(virtio_mmio virtio_pci virtio_blk virtio-rng virtio_console ext4)
+guest_disk_mib=16
+
+# make_guest_disk FOLDER: disk.img, the same bytes every time: ext4 with files that do not compress and their checksums.
+make_guest_disk() {
+  local folder=$1 files=$1/files
+  export PATH=$PATH:/usr/sbin:/sbin
+  need mke2fs e2fsprogs
+  mkdir -p "$files/deep/er"
+  seq 1 1100000 | gzip -9n >"$files/payload-1"
+  seq 1 3 2000000 | gzip -9n >"$files/deep/er/payload-2"
+  seq 1 5000 >"$files/text"
+  (cd "$files" && sha256sum payload-1 deep/er/payload-2 text >SHA256SUMS && find . -exec touch -d @0 {} +)
+  truncate -s "${guest_disk_mib}M" "$folder/disk.img"
+  E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -L trivet -U 74726976-6574-4000-8000-000000000001 \
+    -E hash_seed=74726976-6574-4000-8000-000000000002,lazy_itable_init=0,root_owner=0:0 -d "$files" "$folder/disk.img" || return 1
+  rm -rf "$files"
+}
+
+make_guest() {
+  local kernel=$1 folder=$2 modules
+  echo "making the Linux guest's initramfs and disk ..."
+  modules=$(echo "$kernel"/lib/modules/*)
+  mkdir "$folder/tree"
+  add_busybox "$folder/tree"
+  cp "$trivet_root/scripts/lib/guest-init" "$folder/tree/init"
+  chmod 755 "$folder/tree/init"
+  add_modules "$modules" "$folder/tree/modules" "${guest_modules[@]}" || return 1
+  pack_initramfs "$folder/tree" "$folder/initrd" || return 1
+  rm -rf "$folder/tree"
+  cp "$(kernel_image "$kernel")" "$folder/vmlinuz"
+  extract_elf "$folder/vmlinuz" "$folder/vmlinux" || return 1
+  make_guest_disk "$folder" || return 1
+  chmod 444 "$folder"/*
+}
+
+# prepare_guest: prints the folder with vmlinuz, vmlinux, initrd and disk.img.
+prepare_guest() {
+  local kernel
+  kernel=$(kernel_folder cloud-amd64) || return
+  need cpio cpio && need xz xz-utils && need zstd zstd
+  in_cache "guest/${kernel##*/}-$(digest "$trivet_root"/scripts/lib/{guest-init,guest.sh,kernels.sh})" make_guest "$kernel" ||
+    die 125 "could not make the Linux guest"
+}

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# The stages of scripts/test, in order; to be sourced by bash after common.sh and style.sh. Each runs in the root with its output in a log.
+
+stages=(install style build unit headers conformance package docs asan fuzz tsan coverage clang tidy e2e bars)
+jobs=$(nproc)
+coverage_bar=80
+fuzz_seconds=${TRIVET_FUZZ_SECONDS:-30}
+
+configure_and_build() {
+  local preset=$1
+  shift
+  cmake --preset "$preset" && cmake --build --preset "$preset" --parallel "$jobs" "$@"
+}
+tests_of() {
+  local preset=$1 labels=$2
+  shift 2
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -L "$labels" "$@"
+}
+
+# Quick checks first.
+stage_install() { scripts/install-dependencies test; }
+stage_style() { check_style; }
+stage_build() { configure_and_build release; }
+stage_unit() { tests_of release '^unit$' -j "$jobs"; }
+stage_headers() { cmake --build --preset release --parallel "$jobs" --target headers; }
+stage_conformance() { tests_of release '^conformance$'; }
+stage_package() { tests_of release '^package$'; }
+stage_docs() { scripts/check-docs; }
+stage_asan() { configure_and_build asan && tests_of asan '^unit$' -j "$jobs" && tests_of asan '^conformance$'; }
+stage_tsan() { configure_and_build tsan && tests_of tsan '^unit$' -j "$jobs" && tests_of tsan '^conformance$'; }
+stage_clang() { configure_and_build clang && tests_of clang '^unit$' -j "$jobs"; }
+
+# fuzz_one PROGRAM: from its seeds, in a folder of its own, so that the tree stays as it is. A crash's input is kept.
+fuzz_one() {
+  local name=${1##*/fuzz_} work=build/fuzz/work
+  mkdir -p "$work/$name"
+  if timeout $((fuzz_seconds * 3 + 60)) "$1" -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    -artifact_prefix="$work/$name-" "$work/$name" "tests/fuzz/corpus/$name" >"$work/$name.log" 2>&1; then
+    echo "fuzz $name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$work/$name.log") runs, clean"
+  else
+    echo "fuzz $name FAILED; its input is $work/$name-*:"
+    tail -n 30 "$work/$name.log"
+    return 1
+  fi
+}
+stage_fuzz() {
+  configure_and_build fuzz && tests_of fuzz '^fuzz$' -j "$jobs" || return 1
+  export -f fuzz_one
+  export fuzz_seconds
+  # Only what has a source now: a build folder may hold programs of yesterday.
+  find tests/fuzz -name '*_fuzz.cpp' -printf 'build/fuzz/bin/fuzz_%f\n' | sed 's/_fuzz\.cpp$//' | sort |
+    xargs -P "$jobs" -I{} bash -c 'fuzz_one {}'
+}
+
+stage_coverage() {
+  local room failed=0
+  configure_and_build coverage || return 1
+  find build/coverage -name '*.gcda' -delete
+  tests_of coverage '^unit$' -j "$jobs" || return 1
+  for room in core memory virtio vmm; do
+    echo "== line coverage of $room from unit tests (bar: $coverage_bar %)"
+    gcovr --root . --object-directory build/coverage --filter "$room/(include|src)/" --exclude-throw-branches \
+      --gcov-ignore-parse-errors --fail-under-line "$coverage_bar" -j "$jobs" --print-summary || failed=1
+  done
+  return $failed
+}
+
+stage_tidy() {
+  cmake --preset clang >/dev/null || return 1
+  # Our own sources; generated ones and tests are compiled with every warning anyway.
+  sources 'core/*.cpp' 'memory/*.cpp' 'virtio/*.cpp' 'vmm/*.cpp' 'backends/*.cpp' |
+    xargs -r -n 4 -P "$jobs" clang-tidy-14 --quiet -p build/clang
+}
+
+stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e$' --verbose; }
+stage_bars() { TRIVET_BIN=$trivet_root/build/release/bin/trivet tests/e2e/boot_bench.sh --check; }

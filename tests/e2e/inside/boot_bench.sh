@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# One VMM's start of Linux, measured from outside, the same way for each: boot (to /init, then power off) or entry (to the first KVM_RUN only).
+# usage: boot_bench.sh OUT boot|entry REPETITIONS     (OUT/guest holds the guest's files, OUT/run_clock.so the watcher)
+# Prints, for each run: VMM seconds-to-init KVM_RUN-calls microseconds-to-first-KVM_RUN KiB-resident-without-guest-memory
+set -uo pipefail
+. "$(dirname "$0")/../lib.sh"
+out=$1 mode=$2 repetitions=$3
+work=$(mktemp -d /tmp/trivet-bench.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+E2E_MEMORY=256
+
+vmm_command() {
+  case $1 in
+    trivet)
+      linux_command "$out/guest/vmlinux" "$out/guest/initrd" "quiet trivet.do=now" --vcpu num=1 ;;
+    qemu-microvm)
+      command=(qemu-system-x86_64 -M microvm,acpi=on,pit=off,pic=off,rtc=off -accel kvm -cpu host -smp 1 -m 256 -nodefaults
+        -no-user-config -display none -no-reboot -serial stdio -kernel "$out/guest/vmlinux" -initrd "$out/guest/initrd"
+        -append "console=ttyS0 panic=1 quiet trivet.do=now") ;;
+  esac
+}
+
+# rss_without_guest PID: KiB resident in all mappings but guest memory: the run of adjacent writable mappings that adds up to its size.
+rss_without_guest() {
+  awk -v guest=$((E2E_MEMORY * 1024)) '
+    /^[0-9a-f]+-[0-9a-f]+ / {
+      split($1, at, "-")
+      if (!(at[1] == end && writable && $2 ~ /^rw/)) close_run()
+      end = at[2]; writable = $2 ~ /^rw/
+    }
+    /^Size:/ { size += $2 }
+    /^Rss:/ { rss += $2 }
+    function close_run() { if (size < guest) total += rss; size = rss = 0 }
+    END { close_run(); print total + 0 }' "/proc/$1/smaps"
+}
+
+# The clock starts before the exec: loading the program counts.
+launch() {
+  LD_PRELOAD=$out/run_clock.so RUN_CLOCK_FILE=$work/clock exec bash -c \
+    'unset LD_PRELOAD; export RUN_CLOCK_START=$EPOCHREALTIME; LD_PRELOAD=$0 exec "$@"' "$out/run_clock.so" "${command[@]}"
+}
+
+for ((i = 0; i < repetitions; i++)); do
+  for vmm in trivet qemu-microvm; do
+    vmm_command $vmm
+    rm -f "$work"/*
+    mkfifo "$work/serial"
+    seconds=- rss=-
+    started=$EPOCHREALTIME
+    (launch) </dev/null >"$work/serial" 2>"$work/err" &
+    pid=$!
+    exec 5<"$work/serial"
+    if [ "$mode" = boot ]; then
+      while read -r -t 60 line <&5; do
+        [[ $line == *TRIVET-INIT* ]] || continue
+        seconds=$(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f", b - a }')
+        kill -STOP $pid && rss=$(rss_without_guest $pid)
+        kill -CONT $pid
+        break
+      done
+    else
+      sleep 0.7
+      kill -TERM $pid
+    fi
+    cat <&5 >/dev/null
+    wait $pid
+    exec 5<&-
+    clock=$(cat "$work/clock" 2>/dev/null)
+    first=$(sed -n 's/.*first_run_us=\([0-9]*\).*/\1/p' <<<"$clock")
+    runs=$(sed -n 's/.* runs=\([0-9]*\).*/\1/p' <<<"$clock")
+    echo "$vmm $seconds ${runs:--} ${first:--} $rss"
+    [ -n "$clock" ] || { echo "$vmm: no figures; its stderr:" >&2; tail -n 5 "$work/err" >&2; exit 1; }
+  done
+done

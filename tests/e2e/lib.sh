@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# Shared by the end-to-end tests; to be sourced by bash. A test is a series of named checks; finish prints the sum and gives the exit status.
+# The program under test is TRIVET_BIN (build/release/bin/trivet).
+
+e2e_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+TRIVET_BIN=${TRIVET_BIN:-$e2e_root/build/release/bin/trivet}
+passed=0
+failed=0
+
+# check NAME COMMAND...: passes if the command succeeds.
+check() {
+  local name=$1
+  shift
+  if "$@" >/dev/null 2>&1; then
+    passed=$((passed + 1))
+    echo "ok   $name"
+  else
+    failed=$((failed + 1))
+    echo "FAIL $name: $*"
+  fi
+}
+
+# show FILE: the end of a log, after a failure.
+show() {
+  echo "---- ${1##*/}"
+  tail -n "${2:-25}" "$1" | sed 's/^/     /'
+}
+
+finish() {
+  echo "$passed passed, $failed failed"
+  [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+
+need_program() {
+  [ -x "$TRIVET_BIN" ] || { echo "no program at $TRIVET_BIN: build it, or set TRIVET_BIN" >&2; exit 2; }
+}
+
+# in_testbed OUT SCRIPT ARGUMENT...: a script of tests/e2e/inside in the KVM testbed; OUT is the folder for what it leaves.
+in_testbed() {
+  local out=$1 script=$2
+  shift 2
+  "$e2e_root/scripts/testbed" kvm --timeout "${E2E_TIMEOUT:-420}" --out "$out" --env "TRIVET_BIN=$TRIVET_BIN" -- \
+    "$e2e_root/tests/e2e/inside/$script" "$out" "$@"
+}
+
+has() { grep -qE -- "$1" "$2"; }
+hasnt() { ! grep -qE -- "$1" "$2"; }
+is() { [ "$1" = "$2" ]; }
+clean_filesystem() { PATH=$PATH:/usr/sbin:/sbin e2fsck -fn "$1"; }
+
+# wrote_nonce IMAGE NONCE: the file that the guest wrote is in the image and is of this run.
+wrote_nonce() {
+  local said
+  said=$(PATH=$PATH:/usr/sbin:/sbin debugfs -R 'cat /guest-wrote' "$1" 2>/dev/null)
+  [ "$said" = "nonce $2
+$(echo "$2" | sha256sum)" ]
+}
+
+# wait_for PATTERN FILE SECONDS
+wait_for() {
+  local deadline=$((SECONDS + $3))
+  until grep -qE -- "$1" "$2" 2>/dev/null; do
+    [ $SECONDS -lt $deadline ] || return 1
+    sleep 0.2
+  done
+}
+
+# Every boot of Linux is one form of the command line: linux_command KERNEL INITRD CMDLINE OPTION... sets the array command.
+linux_command() {
+  local kernel=$1 initrd=$2 cmdline=$3
+  shift 3
+  command=("$TRIVET_BIN" run --hypervisor kvm --memory "size_mib=${E2E_MEMORY:-512}"
+    --kernel "path=$kernel,initrd=$initrd,cmdline=\"console=ttyS0 panic=1 $cmdline\"" "$@")
+}
+
+# running PROGRAM: the processes whose executable it is.
+running() {
+  local link
+  for link in /proc/[0-9]*/exe; do
+    [ "$(readlink "$link" 2>/dev/null)" != "$1" ] || echo "$link"
+  done
+}
+
+# seconds_since EPOCHREALTIME
+seconds_since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }

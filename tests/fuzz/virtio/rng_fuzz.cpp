@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <cstddef>
+#include <cstdint>
+
+#include <trivet/test/hostile_driver.hpp>
+#include <trivet/virtio/rng.hpp>
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  trivet::test::play_hostile_driver(std::as_bytes(std::span(data, size)), *trivet::virtio::Rng::create());
+  return 0;
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include "interrupts.hpp"
+
+#include "ioapic.hpp"
+#include "lapic.hpp"
+#include "scenarios.hpp"
+
+// The host raises at each stage; the handler counts. Every interrupt asked for comes once, none comes unasked.
+namespace guest {
+namespace {
+
+constexpr std::uint8_t first_vector = 0x51;
+constexpr std::uint8_t second_vector = 0x62;
+volatile std::uint64_t first_count = 0;
+volatile std::uint64_t second_count = 0;
+
+void on_first(InterruptFrame&) {
+  first_count = first_count + 1;
+  lapic_end_of_interrupt();
+}
+void on_second(InterruptFrame&) {
+  second_count = second_count + 1;
+  lapic_end_of_interrupt();
+}
+// A level line: the device (the host) lowers it when told to, before the end of interrupt.
+void on_level(InterruptFrame&) {
+  first_count = first_count + 1;
+  out32(trivet_guest::port_value, static_cast<std::uint32_t>(first_count));
+  lapic_end_of_interrupt();
+}
+
+void start(InterruptHandler first) {
+  lapic_start(false);
+  set_handler(first_vector, first);
+  set_handler(second_vector, on_second);
+}
+
+void wait_until(volatile std::uint64_t& count, std::uint64_t wanted) {
+  while (count < wanted) wait_for_interrupt();
+}
+
+// Lets whatever is pending come in.
+void settle() {
+  enable_interrupts();
+  for (int i = 0; i < 200; ++i) pause();
+  disable_interrupts();
+}
+
+}  // namespace
+
+void line_edge(const BootInfo&) {
+  start(on_first);
+  pic_mask();
+  ioapic_route(5, first_vector, false, lapic_id());
+  ioapic_route(11, second_vector, false, lapic_id());
+  std::uint64_t rounds = mailbox().argument[0];
+  for (std::uint64_t round = 1; round <= rounds; ++round) {
+    sync(1);  // one edge on the first line
+    wait_until(first_count, 2 * round - 1);
+    settle();
+    GUEST_CHECK(first_count == 2 * round - 1 && second_count == round - 1);
+    sync(2);  // one on each
+    wait_until(first_count, 2 * round);
+    wait_until(second_count, round);
+    settle();
+    GUEST_CHECK(first_count == 2 * round && second_count == round);
+  }
+}
+
+void line_level(const BootInfo&) {
+  start(on_level);
+  pic_mask();
+  ioapic_route(10, first_vector, true, lapic_id());
+  std::uint64_t rounds = mailbox().argument[0];
+  for (std::uint64_t round = 1; round <= rounds; ++round) {
+    sync(1);  // up; the host lowers it when the handler has come twice
+    wait_until(first_count, 2 * round);
+    settle();
+    GUEST_CHECK(first_count == 2 * round);
+  }
+}
+
+void line_resample(const BootInfo&) {
+  start(on_first);
+  pic_mask();
+  ioapic_route(10, first_vector, true, lapic_id());
+  std::uint64_t rounds = mailbox().argument[0];
+  for (std::uint64_t round = 1; round <= rounds; ++round) {
+    sync(1);
+    wait_until(first_count, round);
+    settle();
+    GUEST_CHECK(first_count == round);
+    sync(2);  // the host has seen the end of interrupt
+  }
+}
+
+// Also with a split controller. The host raises message 1 at stage 1, message 2 at stage 2, and at stage 3 the first
+// route, which now carries the second message.
+void msi(const BootInfo&) {
+  start(on_first);
+  mailbox().result[0] = lapic_id();
+  mailbox().result[1] = first_vector;
+  mailbox().result[2] = second_vector;
+  sync(9);
+  std::uint64_t rounds = mailbox().argument[0];
+  for (std::uint64_t round = 1; round <= rounds; ++round) {
+    sync(1);
+    wait_until(first_count, round);
+    sync(2);
+    wait_until(second_count, round);
+    settle();
+    GUEST_CHECK(first_count == round && second_count == round);
+  }
+  sync(3);
+  wait_until(second_count, rounds + 1);
+  settle();
+  GUEST_CHECK(first_count == rounds && second_count == rounds + 1);
+}
+
+}  // namespace guest

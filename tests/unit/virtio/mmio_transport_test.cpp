@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <gtest/gtest.h>
+
+#include <trivet/test/mmio_bench.hpp>
+
+#include "test_device.hpp"
+
+namespace trivet::test {
+namespace {
+
+using namespace std::chrono_literals;
+namespace abi = virtio::abi;
+
+struct MmioTransport : ::testing::Test {
+  MmioTransport() { make(nullptr); }
+
+  void make(Doorbells* doorbells) {
+    auto device = std::make_unique<EchoDevice>();
+    echo = device.get();
+    bench = std::make_unique<MmioBench>(std::move(device), doorbells);
+  }
+
+  /// Sends "ping" and gives what came back.
+  std::string ping(unsigned queue = 0) {
+    const auto out = bench->guest.allocate(4);
+    auto& driver = bench->queue(queue);
+    driver.add({{bench->guest.place("ping"), 4, false}, {out, 4, true}});
+    if (driver.must_kick()) bench->kick(queue);
+    const auto used = bench->wait_used(queue);
+    return used ? bench->guest.text(out, used->written) : "nothing";
+  }
+
+  EchoDevice* echo = nullptr;
+  std::unique_ptr<MmioBench> bench;
+};
+
+TEST_F(MmioTransport, TellsWhatItIs) {
+  EXPECT_EQ(bench->read(0x00), 0x74726976U);
+  EXPECT_EQ(bench->read(0x04), 2U);
+  EXPECT_EQ(bench->read(0x08), 42U);
+  EXPECT_EQ(bench->read(0x0c), 0x54565254U);
+  EXPECT_EQ(bench->offered(),
+            EchoDevice::feature | abi::f_version_1 | abi::f_indirect_desc | abi::f_event_idx | abi::f_ring_reset);
+  bench->write(0x14, 2);
+  EXPECT_EQ(bench->read(0x10), 0U);
+  bench->write(0x30, 1);
+  EXPECT_EQ(bench->read(0x34), 16U);
+  bench->write(0x30, 2);
+  EXPECT_EQ(bench->read(0x34), 0U) << "there is no such queue";
+}
+
+TEST_F(MmioTransport, HasNoSharedMemoryRegions) {
+  bench->write(0xac, 1);
+  for (const auto offset : {0xb0, 0xb4, 0xb8, 0xbc})
+    EXPECT_EQ(bench->read(static_cast<std::uint64_t>(offset)), 0xffffffffU);
+}
+
+TEST_F(MmioTransport, WriteOnlyAndReservedRegistersReadAsZero) {
+  for (const auto offset : {0x18, 0x20, 0x24, 0x30, 0x38, 0x50, 0x64, 0x80, 0xa4, 0xc0, 0xf8}) {
+    EXPECT_EQ(bench->read(static_cast<std::uint64_t>(offset)), 0U) << std::hex << offset;
+  }
+}
+
+TEST_F(MmioTransport, RegistersTakeAlignedWordsOnly) {
+  std::array<std::byte, 8> bytes;
+  for (const std::size_t width : {1U, 2U, 8U}) {
+    bytes.fill(std::byte{0xee});
+    bench->transport->read(0, std::span(bytes).first(width));
+    EXPECT_EQ(bytes[0], std::byte{0}) << width;
+  }
+  bytes.fill(std::byte{0xee});
+  bench->transport->read(2, std::span(bytes).first(4));
+  EXPECT_EQ(bytes[0], std::byte{0});
+
+  const std::array<std::byte, 8> one{std::byte{1}};
+  for (const std::size_t width : {1U, 2U, 8U}) bench->transport->write(0x70, std::span(one).first(width));
+  EXPECT_EQ(bench->status(), 0U);
+}
+
+TEST_F(MmioTransport, ConfigurationTakesAnyWidth) {
+  EXPECT_EQ(bench->config<std::uint8_t>(1), 0x33);
+  EXPECT_EQ(bench->config<std::uint16_t>(2), 0x1122);
+  EXPECT_EQ(bench->config<std::uint64_t>(0), 0x11223344U) << "zeros beyond the end";
+  EXPECT_EQ(bench->config<std::uint32_t>(0x1000), 0U);
+  bench->set_config<std::uint32_t>(0, 7);
+  EXPECT_EQ(echo->setting, 7U);
+}
+
+TEST_F(MmioTransport, TakesTheStatusInOrder) {
+  bench->set_status(2);  // DRIVER without ACKNOWLEDGE
+  EXPECT_EQ(bench->status(), 0U);
+  bench->set_status(1);
+  bench->set_status(11);  // FEATURES_OK with DRIVER
+  EXPECT_EQ(bench->status(), 1U);
+  bench->set_status(3);
+  bench->set_features(abi::f_version_1);
+  bench->set_status(15);  // DRIVER_OK with FEATURES_OK
+  EXPECT_EQ(bench->status(), 3U);
+  bench->set_status(11);
+  EXPECT_EQ(bench->status(), 11U);
+  bench->set_status(3);  // takes one back
+  EXPECT_EQ(bench->status(), 11U);
+  bench->set_status(15);
+  EXPECT_EQ(bench->status(), 15U);
+  EXPECT_EQ(echo->activations, 1);
+  bench->set_status(15);
+  EXPECT_EQ(echo->activations, 1);
+  bench->set_status(0);
+  EXPECT_EQ(bench->status(), 0U);
+  EXPECT_EQ(echo->resets, 1);
+  EXPECT_TRUE(bench->logged("a status out of order"));
+}
+
+TEST_F(MmioTransport, AfterFailedOnlyAResetHelps) {
+  bench->set_status(1);
+  bench->set_status(0x81);
+  EXPECT_EQ(bench->status(), 0x81U);
+  bench->set_status(0x83);
+  bench->set_status(3);
+  EXPECT_EQ(bench->status(), 0x81U);
+  bench->set_status(0);
+  EXPECT_EQ(bench->status(), 0U);
+}
+
+TEST_F(MmioTransport, RefusesFeaturesNotOffered) {
+  EXPECT_FALSE(bench->negotiate(abi::f_version_1 | abi::f_ring_packed));
+  EXPECT_FALSE(bench->negotiate(abi::f_version_1 | 1));
+  EXPECT_TRUE(bench->negotiate(abi::f_version_1));
+}
+
+TEST_F(MmioTransport, RefusesLegacyDrivers) {
+  EXPECT_FALSE(bench->negotiate(EchoDevice::feature));
+}
+
+TEST_F(MmioTransport, RefusesFeaturesBeyondBit63) {
+  bench->set_status(1);
+  bench->set_status(3);
+  bench->set_features(abi::f_version_1);
+  bench->write(0x24, 2);
+  bench->write(0x20, 1);
+  bench->set_status(11);
+  EXPECT_EQ(bench->status(), 3U);
+  bench->write(0x20, 0);
+  bench->set_status(11);
+  EXPECT_EQ(bench->status(), 11U);
+}
+
+TEST_F(MmioTransport, FeaturesAreFixedByFeaturesOk) {
+  ASSERT_TRUE(bench->negotiate(abi::f_version_1));
+  bench->set_features(abi::f_version_1 | EchoDevice::feature);
+  bench->set_driver_ok();
+  bench->settle();
+  EXPECT_EQ(echo->activation.features, abi::f_version_1);
+}
+
+TEST_F(MmioTransport, QueuesAreSetUpBetweenFeaturesOkAndDriverOk) {
+  Driver early(bench->guest, 16);
+  bench->set_status(1);
+  bench->describe_queue(0, early);
+  bench->write(0x44, 1);
+  EXPECT_EQ(bench->read(0x44), 0U);
+
+  bench->start(1);
+  EXPECT_EQ(bench->read(0x44), 1U);
+  bench->describe_queue(1, early);
+  bench->write(0x44, 1);
+  EXPECT_EQ(bench->read(0x44), 0U);
+  EXPECT_EQ(ping(), "ping");
+  EXPECT_EQ(bench->status(), 15U);
+}
+
+TEST_F(MmioTransport, AnEnabledQueueKeepsItsSettings) {
+  bench->negotiate(bench->offered());
+  bench->add_queue(0, 16);
+  Driver other(bench->guest, 8);
+  bench->describe_queue(0, other);
+  bench->write(0x44, 1);
+  bench->set_driver_ok();
+  EXPECT_EQ(ping(), "ping");
+}
+
+TEST_F(MmioTransport, ABadQueueNeedsAReset) {
+  const Driver good(bench->guest, 16);
+  const auto enable = [&](std::uint64_t offset, std::uint32_t value) {
+    bench->negotiate(bench->offered());
+    bench->describe_queue(0, good);
+    bench->write(offset, value);
+    bench->write(0x44, 1);
+    EXPECT_EQ(bench->read(0x44), 0U);
+    return bench->status();
+  };
+  EXPECT_EQ(enable(0x38, 128), 75U) << "beyond QueueNumMax";
+  EXPECT_EQ(enable(0x38, 0x10010), 75U) << "16 in its low half";
+  EXPECT_EQ(enable(0x38, 12), 75U);
+  EXPECT_EQ(enable(0x38, 0), 75U);
+  EXPECT_EQ(enable(0x80, 0x1008), 75U) << "misaligned";
+  EXPECT_EQ(enable(0x84, 1), 75U) << "no memory";
+  EXPECT_EQ(enable(0x90, static_cast<std::uint32_t>(good.device_area().value)), 75U) << "overlap";
+  bench->set_driver_ok();
+  EXPECT_EQ(bench->status(), 75U) << "only a reset helps";
+  bench->start(1);
+  EXPECT_EQ(ping(), "ping");
+}
+
+TEST_F(MmioTransport, AKickBeforeDriverOkIsServedAfterIt) {
+  bench->negotiate(bench->offered());
+  auto& driver = bench->add_queue(0, 16);
+  const auto out = bench->guest.allocate(4);
+  driver.add({{bench->guest.place("ping"), 4, false}, {out, 4, true}});
+  bench->kick(0);
+  bench->settle();
+  EXPECT_EQ(echo->processed, 0);
+  EXPECT_EQ(driver.used_index(), 0);
+  bench->set_driver_ok();
+  ASSERT_TRUE(bench->wait_used(0));
+  EXPECT_EQ(bench->guest.text(out, 4), "ping");
+}
+
+TEST_F(MmioTransport, UsedBuffersRaiseTheInterruptUntilAcknowledged) {
+  bench->start(2);
+  EXPECT_EQ(ping(1), "ping");
+  bench->settle();
+  EXPECT_EQ(bench->read(0x60), abi::interrupt_used);
+  bench->write(0x64, abi::interrupt_config);
+  EXPECT_EQ(bench->read(0x60), abi::interrupt_used);
+  bench->write(0x64, abi::interrupt_used);
+  EXPECT_EQ(bench->read(0x60), 0U);
+  EXPECT_EQ(bench->line.count(), 1U);
+}
+
+TEST_F(MmioTransport, AConfigurationChangeRaisesTheInterruptAndTheGeneration) {
+  bench->start(1);
+  bench->settle();
+  const auto before = bench->read(0xfc);
+  ++echo->generation;
+  echo->activation.notifier->config_changed();
+  EXPECT_NE(bench->read(0xfc), before);
+  EXPECT_EQ(bench->read(0x60), abi::interrupt_config);
+  EXPECT_EQ(bench->line.count(), 1U);
+}
+
+TEST_F(MmioTransport, AFaultNeedsAResetOnceAndTheResetRecovers) {
+  bench->start(2);
+  bench->settle();
+  bench->queue(0).make_available(99);  // no descriptor
+  bench->queue(1).make_available(99);
+  bench->kick(0);
+  bench->kick(1);
+  ASSERT_TRUE(bench->wait_status(abi::status_needs_reset));
+  bench->settle();
+  EXPECT_EQ(bench->status(), 79U);
+  EXPECT_EQ(bench->read(0x60), abi::interrupt_config);
+  EXPECT_EQ(bench->line.count(), 1U) << "once";
+  EXPECT_EQ(bench->logged().size(), 1U) << "once";
+  EXPECT_TRUE(bench->logged("queue 0"));
+
+  const int processed = echo->processed;
+  bench->kick(1);
+  bench->settle();
+  EXPECT_EQ(echo->processed, processed) << "the device rests until reset";
+
+  bench->start(2);
+  EXPECT_EQ(bench->read(0x60), 0U);
+  EXPECT_EQ(ping(1), "ping");
+  EXPECT_EQ(bench->status(), 15U);
+}
+
+TEST_F(MmioTransport, ADeviceThatCannotStartNeedsAReset) {
+  echo->fail_activation = true;
+  bench->negotiate(bench->offered());
+  bench->add_queue(0, 16);
+  bench->set_driver_ok();
+  EXPECT_EQ(bench->status(), 79U);
+  EXPECT_TRUE(bench->logged("as the test wants"));
+  echo->fail_activation = false;
+  echo->fail_start = true;
+  bench->start(1);
+  EXPECT_EQ(bench->status(), 79U);
+  echo->fail_start = false;
+  bench->start(1);
+  EXPECT_EQ(ping(), "ping");
+}
+
+TEST_F(MmioTransport, AQueueIsResetAndSetUpAgainWhileTheDeviceRuns) {
+  bench->start(2);
+  EXPECT_EQ(ping(), "ping");
+  bench->write(0x30, 0);
+  bench->write(0xc0, 1);
+  EXPECT_EQ(bench->read(0xc0), 0U);
+  EXPECT_EQ(bench->read(0x44), 0U);
+  bench->settle();
+  EXPECT_FALSE(echo->queues[0]);
+  EXPECT_EQ(ping(1), "ping") << "the other goes on";
+  bench->add_queue(0, 8);
+  EXPECT_EQ(bench->read(0x44), 1U);
+  EXPECT_EQ(ping(), "ping");
+  EXPECT_EQ(bench->status(), 15U);
+}
+
+TEST_F(MmioTransport, AQueueIsNotResetWithoutTheFeature) {
+  bench->start(1, 16, abi::f_ring_reset);
+  bench->write(0x30, 0);
+  bench->write(0xc0, 1);
+  EXPECT_EQ(bench->read(0x44), 1U);
+  EXPECT_EQ(ping(), "ping");
+}
+
+TEST_F(MmioTransport, AQueueStopsByQueueReady) {
+  bench->start(1);
+  bench->write(0x30, 0);
+  bench->write(0x44, 0);
+  EXPECT_EQ(bench->read(0x44), 0U);
+  const int processed = echo->processed;
+  bench->kick(0);
+  bench->settle();
+  EXPECT_EQ(echo->processed, processed);
+}
+
+TEST_F(MmioTransport, DoorbellsRingForEachQueue) {
+  bench.reset();
+  TestDoorbells bells;
+  make(&bells);
+  ASSERT_EQ(bells.specs.size(), 2U);
+  EXPECT_EQ(bells.specs[1], (DoorbellSpec{.at = {MmioBench::base + 0x50}, .size = 4, .value = 1}));
+  bench->start(2);
+  bench->settle();
+  const auto out = bench->guest.allocate(4);
+  bench->queue(1).add({{bench->guest.place("ping"), 4, false}, {out, 4, true}});
+  bells.ring(1);
+  EXPECT_TRUE(bench->wait_used(1));
+  EXPECT_EQ(ping(0), "ping") << "a write that comes as an exit rings too";
+  bench.reset();
+}
+
+TEST_F(MmioTransport, WithoutDoorbellsTheWriteRings) {
+  bench.reset();
+  TestDoorbells bells;
+  bells.refuse = true;
+  make(&bells);
+  EXPECT_TRUE(bench->logged("create doorbell"));
+  bench->start(1);
+  bench->settle();
+  EXPECT_EQ(ping(), "ping");
+  bench.reset();
+}
+
+TEST_F(MmioTransport, AKickOfNoQueueIsIgnored) {
+  bench->start(1);
+  bench->kick(2);
+  bench->kick(0xffffffff);
+  EXPECT_EQ(ping(), "ping");
+  EXPECT_TRUE(bench->logged("QueueNotify"));
+}
+
+TEST_F(MmioTransport, NobodyWaitsForALoopThatHasEnded) {
+  bench->start(1);
+  bench->stop_loop();
+  bench->set_status(0);
+  EXPECT_EQ(bench->status(), 0U);
+  bench->start(1);
+  EXPECT_EQ(bench->status(), 79U) << "it cannot be activated";
+}
+
+TEST_F(MmioTransport, ALoopThatEndsReleasesWhoWaits) {
+  bench->start(1);
+  std::promise<void> stuck;
+  std::promise<void> go;
+  boost::asio::post(bench->loop, [&] {
+    stuck.set_value();
+    go.get_future().wait();
+    bench->loop.stop();
+  });
+  stuck.get_future().wait();
+  std::thread vcpu([&] { bench->set_status(0); });
+  go.set_value();
+  vcpu.join();
+  EXPECT_EQ(bench->status(), 0U);
+}
+
+TEST_F(MmioTransport, TheLogOfRefusalsIsBounded) {
+  for (int i = 0; i < 1000; ++i) bench->write(0x00, 1);
+  EXPECT_LE(bench->logged().size(), 8U);
+}
+
+TEST_F(MmioTransport, AccessesFromManyThreadsWhileTheDeviceIsResetAndRuns) {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> vcpus;
+  for (int n = 0; n < 2; ++n) {
+    vcpus.emplace_back([&] {
+      while (!stop) {
+        for (std::uint64_t at = 0; at < 0x110; at += 4) (void)bench->read(at);
+        bench->kick(0);
+        bench->set_config<std::uint32_t>(0, 1);
+        bench->write(0x64, 3);
+      }
+    });
+  }
+  for (int i = 0; i < 20; ++i) {
+    bench->start(2);
+    bench->set_status(0);
+  }
+  stop = true;
+  for (auto& vcpu : vcpus) vcpu.join();
+  EXPECT_EQ(bench->status(), 0U);
+}
+
+TEST(MmioTransportCreate, NamesWhatIsMissing) {
+  EXPECT_EQ(virtio::MmioTransport::create(nullptr, {}).error().code(), Errc::invalid_argument);
+  auto device = std::make_unique<EchoDevice>();
+  device->sizes[1] = 12;
+  boost::asio::io_context loop;
+  CountingLine line;
+  const TestGuest guest;
+  const auto made = virtio::MmioTransport::create(
+      std::move(device), {.memory = guest.map(), .executor = loop.get_executor(), .interrupt = &line});
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code(), Errc::invalid_argument);
+}
+
+}  // namespace
+}  // namespace trivet::test

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <cstdint>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <trivet/memory/mapping.hpp>
+#include <trivet/memory/region.hpp>
+#include <trivet/test/driver.hpp>
+#include <trivet/virtio/queue.hpp>
+
+namespace trivet::virtio {
+namespace {
+
+using test::Driver;
+using test::TestGuest;
+using test::Used;
+using testing::AllOf;
+using testing::HasSubstr;
+
+static_assert(!std::is_copy_constructible_v<Queue> && std::is_nothrow_move_constructible_v<Queue>);
+
+std::string refusal(const QueueConfig& config, const TestGuest& guest) {
+  const auto queue = Queue::create(config, guest.map());
+  if (queue) return "accepted";
+  EXPECT_EQ(queue.error().code(), Errc::malformed);
+  EXPECT_EQ(queue.error().blame(), Blame::guest);
+  return to_string(queue.error());
+}
+
+TEST(QueueCreate, AcceptsEveryPowerOfTwo) {
+  for (std::uint32_t size = 1; size <= abi::max_queue_size; size *= 2) {
+    TestGuest guest;
+    const Driver driver(guest, static_cast<std::uint16_t>(size));
+    EXPECT_EQ(refusal(driver.config(), guest), "accepted") << size;
+  }
+}
+
+TEST(QueueCreate, RefusesOtherSizes) {
+  TestGuest guest;
+  const Driver driver(guest, 16);
+  for (const int size : {0, 3, 15, 17, 32769, 65535}) {
+    auto config = driver.config();
+    config.size = static_cast<std::uint16_t>(size);
+    EXPECT_THAT(refusal(config, guest), AllOf(HasSubstr("queue 0: size"), HasSubstr("power of two"))) << size;
+  }
+  auto config = driver.config();
+  config.max_size = 8;
+  EXPECT_THAT(refusal(config, guest), HasSubstr("up to 8"));
+  config.max_size = 16;
+  EXPECT_EQ(refusal(config, guest), "accepted");
+}
+
+TEST(QueueCreate, RefusesMisalignedParts) {
+  TestGuest guest;
+  const Driver driver(guest, 16);
+  const auto shifted = [&](GuestAddress QueueConfig::*area, std::uint64_t by) {
+    auto config = driver.config();
+    (config.*area).value += by;
+    return refusal(config, guest);
+  };
+  EXPECT_THAT(shifted(&QueueConfig::descriptor_area, 8), HasSubstr("descriptor area at 0x1008 is not 16-byte aligned"));
+  EXPECT_THAT(shifted(&QueueConfig::driver_area, 1), HasSubstr("is not 2-byte aligned"));
+  EXPECT_THAT(shifted(&QueueConfig::device_area, 2), HasSubstr("is not 4-byte aligned"));
+}
+
+TEST(QueueCreate, AcceptsTheLeastAlignment) {
+  TestGuest guest;
+  Driver driver(guest, 4);
+  auto config = driver.config();
+  config.descriptor_area = {0x10010};
+  config.driver_area = {0x10102};
+  config.device_area = {0x10204};
+  EXPECT_EQ(refusal(config, guest), "accepted");
+}
+
+TEST(QueueCreate, RefusesPartsOutsideMemory) {
+  TestGuest guest;
+  const Driver driver(guest, 16);
+  const auto moved = [&](GuestAddress QueueConfig::*area, std::uint64_t to) {
+    auto config = driver.config();
+    config.*area = {to};
+    return refusal(config, guest);
+  };
+  constexpr std::uint64_t end = TestGuest::default_size;
+  EXPECT_THAT(moved(&QueueConfig::descriptor_area, end - 240), HasSubstr("descriptor area, 0x100 bytes at 0x3fff10"));
+  EXPECT_EQ(moved(&QueueConfig::descriptor_area, end - 256), "accepted");
+  EXPECT_THAT(moved(&QueueConfig::driver_area, end - 36), HasSubstr("driver area"));
+  EXPECT_EQ(moved(&QueueConfig::driver_area, end - 38), "accepted");
+  EXPECT_THAT(moved(&QueueConfig::device_area, end - 132), HasSubstr("device area"));
+  EXPECT_EQ(moved(&QueueConfig::device_area, end - 136), "accepted");
+  EXPECT_THAT(moved(&QueueConfig::device_area, ~std::uint64_t{0} - 3), HasSubstr("wraps"));
+}
+
+TEST(QueueCreate, RefusesPartsThatOverlap) {
+  TestGuest guest;
+  const Driver driver(guest, 16);
+  auto config = driver.config();
+  config.driver_area = {config.descriptor_area.value + 255 / 2 * 2};
+  EXPECT_THAT(refusal(config, guest), HasSubstr("descriptor area at 0x1000 overlaps driver area at 0x10fe"));
+  config.driver_area = {config.descriptor_area.value + 256};
+  EXPECT_EQ(refusal(config, guest), "accepted") << "side by side";
+  config = driver.config();
+  config.device_area = config.driver_area = {0x8000};
+  EXPECT_THAT(refusal(config, guest), HasSubstr("driver area at 0x8000 overlaps device area"));
+  config.device_area = {config.descriptor_area.value - 132};
+  EXPECT_THAT(refusal(config, guest), HasSubstr("overlaps device area"));
+}
+
+TEST(QueueCreate, RefusesAUsedRingInReadOnlyMemory) {
+  TestGuest guest;
+  const Driver driver(guest, 16);
+  constexpr std::uint64_t rom = TestGuest::default_size;
+  ASSERT_TRUE(guest.map()->insert(
+      *memory::Region::create({rom}, *memory::Mapping::anonymous(4096), {Access::read_only, false})));
+  auto config = driver.config();
+  config.device_area = {rom};
+  EXPECT_THAT(refusal(config, guest), HasSubstr("not in writable memory"));
+  config = driver.config();
+  config.descriptor_area = {rom};
+  EXPECT_EQ(refusal(config, guest), "accepted") << "the device only reads those";
+}
+
+TEST(QueueCreate, RefusesIndicesThatCannotBe) {
+  TestGuest guest;
+  const Driver driver(guest, 16);
+  auto config = driver.config();
+  config.next_used = 65530;
+  config.next_available = 10;
+  EXPECT_EQ(refusal(config, guest), "accepted") << "16 in flight, across the wrap";
+  config.next_available = 11;
+  EXPECT_THAT(refusal(config, guest), HasSubstr("more than 16 apart"));
+  config.next_available = 65529;
+  EXPECT_THAT(refusal(config, guest), HasSubstr("more than 16 apart"));
+}
+
+TEST(QueueCreate, NeedsAMap) {
+  TestGuest guest;
+  const auto queue = Queue::create(Driver(guest, 4).config(), nullptr);
+  ASSERT_FALSE(queue);
+  EXPECT_EQ(queue.error().blame(), Blame::caller);
+}
+
+class QueueTest : public testing::Test {
+ protected:
+  std::uint16_t pop_id() {
+    const auto chain = queue.pop();
+    EXPECT_TRUE(chain) << to_string(chain.error());
+    EXPECT_TRUE(*chain);
+    return chain && *chain ? (*chain)->id() : std::uint16_t{0xffff};
+  }
+  bool empty() {
+    const auto chain = queue.pop();
+    return chain && !*chain;
+  }
+  std::string pop_error() {
+    const auto chain = queue.pop();
+    EXPECT_FALSE(chain);
+    if (chain) return "";
+    EXPECT_EQ(chain.error().blame(), Blame::guest);
+    return to_string(chain.error());
+  }
+  std::uint16_t add() { return driver.add({{{0x1000}, 16, true}}).value(); }
+
+  TestGuest guest{TestGuest::default_size, {0}, true};
+  Driver driver{guest, 4};
+  Queue queue = driver.queue();
+};
+
+TEST_F(QueueTest, GivesWhatIsAvailableInOrder) {
+  EXPECT_TRUE(empty());
+  const auto first = add();
+  const auto second = add();
+  EXPECT_EQ(pop_id(), first);
+  const auto third = add();
+  EXPECT_EQ(pop_id(), second);
+  EXPECT_EQ(pop_id(), third) << "also what came after the index was read";
+  EXPECT_TRUE(empty());
+  EXPECT_EQ(queue.in_flight(), 3);
+}
+
+TEST_F(QueueTest, GoesRoundTheRingAndTheIndexMoreThanOnce) {
+  TestGuest other_guest;
+  Driver other(other_guest, 4, Driver::all_features, 65530);
+  Queue other_queue = other.queue();
+  for (std::uint32_t i = 0; i < 140'000; ++i) {
+    const auto head = other.add({{{0x1000}, 16, true}});
+    ASSERT_TRUE(head);
+    const auto chain = other_queue.pop();
+    ASSERT_TRUE(chain && *chain);
+    ASSERT_EQ((*chain)->id(), *head);
+    ASSERT_TRUE(other_queue.push_used((*chain)->id(), i));
+    ASSERT_EQ(other.take_used(), (Used{*head, i}));
+  }
+}
+
+TEST_F(QueueTest, UsedChainsMayComeBackInAnyOrder) {
+  const auto first = add();
+  const auto second = add();
+  pop_id();
+  pop_id();
+  ASSERT_TRUE(queue.push_used(second, 2));
+  ASSERT_TRUE(queue.push_used(first, 1));
+  EXPECT_EQ(driver.take_used(), (Used{second, 2}));
+  EXPECT_EQ(driver.take_used(), (Used{first, 1}));
+  EXPECT_EQ(driver.take_used(), std::nullopt);
+  EXPECT_EQ(queue.in_flight(), 0);
+}
+
+TEST_F(QueueTest, ABatchIsSeenAtOnce) {
+  add();
+  add();
+  ASSERT_TRUE(queue.stage_used(pop_id(), 1));
+  ASSERT_TRUE(queue.stage_used(pop_id(), 2));
+  EXPECT_EQ(driver.used_index(), 0);
+  EXPECT_EQ(queue.config().next_used, 0) << "what is not published is not saved";
+  queue.publish();
+  EXPECT_EQ(driver.used_index(), 2);
+  queue.publish();
+  EXPECT_EQ(driver.used_index(), 2);
+}
+
+TEST_F(QueueTest, RefusesToPushWhatItNeverGave) {
+  const auto nothing = queue.push_used(0, 0);
+  ASSERT_FALSE(nothing);
+  EXPECT_EQ(nothing.error().code(), Errc::bad_state);
+  EXPECT_EQ(nothing.error().blame(), Blame::caller);
+  add();
+  pop_id();
+  const auto beyond = queue.push_used(4, 0);
+  ASSERT_FALSE(beyond);
+  EXPECT_EQ(beyond.error().code(), Errc::out_of_range);
+  EXPECT_EQ(driver.used_index(), 0);
+}
+
+TEST_F(QueueTest, GoesBackToWhatItPopped) {
+  const auto first = add();
+  const auto second = add();
+  pop_id();
+  pop_id();
+  ASSERT_TRUE(queue.go_back());
+  EXPECT_EQ(pop_id(), second);
+  ASSERT_TRUE(queue.go_back(2));
+  EXPECT_EQ(pop_id(), first);
+  EXPECT_EQ(pop_id(), second);
+  EXPECT_FALSE(queue.go_back(3));
+  EXPECT_EQ(queue.in_flight(), 2);
+}
+
+TEST_F(QueueTest, AJumpOfTheAvailableIndexIsAnErrorEachTime) {
+  driver.set_available_index(5);
+  EXPECT_THAT(pop_error(), AllOf(HasSubstr("queue 0: available index 5"), HasSubstr("2.7.6")));
+  EXPECT_THAT(pop_error(), HasSubstr("available index 5"));
+  driver.set_available_index(4);
+  EXPECT_EQ(pop_id(), 0) << "a full ring is none";
+}
+
+TEST_F(QueueTest, ADecrementOfTheAvailableIndexIsAnError) {
+  add();
+  add();
+  pop_id();
+  pop_id();
+  driver.set_available_index(1);
+  EXPECT_THAT(pop_error(), HasSubstr("available index 1"));
+}
+
+TEST_F(QueueTest, MoreInFlightThanTheQueueHoldsIsAnError) {
+  for (int i = 0; i < 4; ++i) add();
+  for (int i = 0; i < 4; ++i) pop_id();
+  driver.make_available(0);  // a head that is in flight
+  EXPECT_THAT(pop_error(), HasSubstr("4 in flight"));
+  ASSERT_TRUE(queue.push_used(0, 0));
+  EXPECT_EQ(pop_id(), 0) << "now there is room";
+}
+
+TEST_F(QueueTest, AHeadBeyondTheTableIsAnErrorEachTime) {
+  driver.make_available(4);
+  EXPECT_THAT(pop_error(), HasSubstr("names descriptor 4 of 4"));
+  EXPECT_THAT(pop_error(), HasSubstr("names descriptor 4 of 4"));
+}
+
+TEST_F(QueueTest, WhatIsWrittenToTheUsedRingIsMarkedDirty) {
+  memory::DirtyBitmap& dirty = *guest.memory().regions()[0]->dirty();
+  const auto page = driver.device_area().value / memory::DirtyBitmap::page_size;
+  const auto marked = [&] {
+    const bool is = dirty.is_dirty(page);
+    dirty.clear();
+    return is;
+  };
+  add();
+  const auto id = pop_id();
+  dirty.clear();
+  ASSERT_TRUE(queue.stage_used(id, 0));
+  EXPECT_TRUE(marked());
+  queue.publish();
+  EXPECT_TRUE(marked());
+  EXPECT_FALSE(queue.enable_kicks());
+  EXPECT_TRUE(marked());
+}
+
+TEST_F(QueueTest, SavesAndRestores) {
+  add();
+  add();
+  ASSERT_TRUE(queue.push_used(pop_id(), 0));
+  const QueueConfig saved = queue.config();
+  EXPECT_EQ(saved.next_available, 1);
+  EXPECT_EQ(saved.next_used, 1);
+  auto expected = driver.config();
+  expected.next_available = expected.next_used = 1;
+  EXPECT_EQ(saved, expected);
+
+  Queue restored = *Queue::create(saved, guest.map());
+  EXPECT_TRUE(restored.should_notify()) << "whether the driver was told is not known";
+  EXPECT_FALSE(restored.should_notify());
+  EXPECT_EQ((*restored.pop())->id(), 1);
+  ASSERT_TRUE(restored.push_used(1, 9));
+  EXPECT_EQ(driver.used_entry(1), (Used{1, 9}));
+}
+
+TEST_F(QueueTest, MovesWithItsPlace) {
+  add();
+  add();
+  pop_id();
+  Queue moved = std::move(queue);
+  EXPECT_EQ((*moved.pop())->id(), 1);
+  queue = std::move(moved);
+  EXPECT_TRUE(empty());
+}
+
+TEST(QueueMemory, FollowsTheMapAndKeepsWhatIsInFlight) {
+  TestGuest guest;
+  Driver driver(guest, 4);
+  Queue queue = driver.queue();
+  const auto text = guest.place("buffer");
+  driver.add({{text, 6, false}});
+  const Chain chain = **queue.pop();
+  const std::weak_ptr<const memory::GuestMemory> old = queue.memory();
+
+  ASSERT_TRUE(guest.map()->insert(*memory::Region::create({1ULL << 32}, *memory::Mapping::anonymous(4096))));
+  EXPECT_FALSE(*queue.pop());
+  EXPECT_NE(queue.memory(), old.lock());
+  std::string out(6, '\0');
+  ASSERT_TRUE(chain.memory().read(text, std::as_writable_bytes(std::span(out))));
+  EXPECT_EQ(out, "buffer");
+  ASSERT_TRUE(queue.push_used(chain.id(), 0));
+  EXPECT_EQ(driver.take_used(), (Used{0, 0}));
+  // The guest object still holds the first snapshot; with only that left, the queue has let go.
+  EXPECT_EQ(old.use_count(), 1);
+}
+
+TEST(QueueMemory, ARingWhoseMemoryGoesIsAnErrorAndNoAccess) {
+  TestGuest guest;
+  const GuestRange range{{1ULL << 32}, 65536};
+  ASSERT_TRUE(guest.map()->insert(*memory::Region::create(range.start, *memory::Mapping::anonymous(range.size))));
+  Driver driver(guest, 4);
+  driver.add({{{0x1000}, 1, true}});
+  auto config = driver.config();
+  config.device_area = range.start;
+  Queue queue = *Queue::create(config, guest.map());
+  const Chain chain = **queue.pop();
+  ASSERT_TRUE(guest.map()->remove(range));
+
+  const auto popped = queue.pop();
+  ASSERT_FALSE(popped);
+  EXPECT_EQ(popped.error().code(), Errc::out_of_range);
+  EXPECT_EQ(popped.error().blame(), Blame::guest);
+  EXPECT_THAT(to_string(popped.error()), HasSubstr("device area"));
+  EXPECT_FALSE(queue.push_used(chain.id(), 0));
+  EXPECT_TRUE(queue.enable_kicks()) << "so that the device pops, and hears why";
+  queue.disable_kicks();
+  EXPECT_FALSE(queue.should_notify());
+}
+
+}  // namespace
+}  // namespace trivet::virtio

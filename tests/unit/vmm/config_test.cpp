@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <gtest/gtest.h>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <trivet/test/temp_file.hpp>
+#include <trivet/vmm/config.hpp>
+#include <trivet/vmm/run_options.hpp>
+
+namespace trivet::vmm {
+namespace {
+
+Result<RunOptions> parse(std::initializer_list<const char*> arguments) {
+  return parse_run_options(std::vector<std::string>(arguments.begin(), arguments.end()));
+}
+
+/// The message; empty when there was no error.
+std::string refusal(std::initializer_list<const char*> arguments) {
+  const auto options = parse(arguments);
+  return options ? std::string() : to_string(options.error());
+}
+
+std::string json_refusal(std::string_view document) {
+  Config config;
+  auto result = apply_json(config, document);
+  if (result) result = validate(config);
+  return result ? std::string() : to_string(result.error());
+}
+
+void expect_part(const std::string& text, std::string_view part) {
+  EXPECT_NE(text.find(part), std::string::npos) << "'" << text << "' lacks '" << part << "'";
+  EXPECT_EQ(text.find('\n'), std::string::npos) << "one line";
+}
+
+TEST(RunOptions, NothingIsTheDefaultMachine) {
+  const auto options = parse({});
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->config.memory.size_mib, 256u);
+  EXPECT_EQ(options->config.vcpu.num, 1u);
+  EXPECT_TRUE(options->config.kernel.path.empty());
+  EXPECT_EQ(options->config.hypervisor, "auto");
+  EXPECT_FALSE(options->stats);
+}
+
+TEST(RunOptions, TheReferenceForms) {
+  const auto options = parse({"--memory", "size_mib=1024", "--vcpu", "num=2", "--kernel",
+                              "path=/p,cmdline=\"console=ttyS0,115200 root=/dev/vda\",himem_start=0x200000,initrd=/i",
+                              "--block", "path=/d", "--block", "path=/e,read_only=on,direct=off,id=data,queues=2",
+                              "--rng", "", "--stats", "--hypervisor", "kvm"});
+  ASSERT_TRUE(options) << to_string(options.error());
+  const auto& config = options->config;
+  EXPECT_EQ(config.memory.size_mib, 1024u);
+  EXPECT_EQ(config.vcpu.num, 2u);
+  EXPECT_EQ(config.kernel.path, "/p");
+  EXPECT_EQ(*config.kernel.cmdline, "console=ttyS0,115200 root=/dev/vda");
+  EXPECT_EQ(*config.kernel.himem_start, 0x200000u);
+  EXPECT_EQ(config.kernel.initrd, "/i");
+  ASSERT_EQ(config.block.size(), 2u);
+  EXPECT_EQ(config.block[0].path, "/d");
+  EXPECT_FALSE(config.block[0].read_only);
+  EXPECT_TRUE(config.block[1].read_only);
+  EXPECT_EQ(config.block[1].id, "data");
+  EXPECT_EQ(config.block[1].queues, 2u);
+  EXPECT_EQ(config.rng.size(), 1u);
+  EXPECT_EQ(config.hypervisor, "kvm");
+  EXPECT_TRUE(options->stats);
+}
+
+TEST(RunOptions, ValuesKeepEqualsSignsSpacesAndEscapes) {
+  EXPECT_EQ(*parse({"--kernel", "cmdline=a=b c=d"})->config.kernel.cmdline, "a=b c=d");
+  EXPECT_EQ(*parse({"--kernel", R"(cmdline="say \"hi\" \\ \n")"})->config.kernel.cmdline, R"(say "hi" \ \n)");
+  EXPECT_EQ(*parse({"--kernel", "cmdline="})->config.kernel.cmdline, "");
+  EXPECT_EQ(*parse({"--kernel=cmdline=x"})->config.kernel.cmdline, "x");
+}
+
+TEST(RunOptions, UnknownThingsAreNamed) {
+  expect_part(refusal({"--nosuch"}), "nosuch");
+  expect_part(refusal({"--mem", "size_mib=1"}), "mem");  // no guessing
+  expect_part(refusal({"--kernel", "path=/p,colour=red"}), "colour");
+  expect_part(refusal({"--kernel", "path=/p,colour=red"}), "himem_start");  // what there is
+  expect_part(refusal({"stray"}), "stray");
+  expect_part(refusal({"--vcpu"}), "vcpu");
+}
+
+TEST(RunOptions, BadValuesAreNamed) {
+  expect_part(refusal({"--vcpu", "num=banana"}), "banana");
+  expect_part(refusal({"--vcpu", "num=-1"}), "num");
+  expect_part(refusal({"--vcpu", "num=1x"}), "1x");
+  expect_part(refusal({"--vcpu", "num="}), "num");
+  expect_part(refusal({"--vcpu", "num=0x"}), "num");
+  expect_part(refusal({"--vcpu", "num=4294967297"}), "too large");
+  expect_part(refusal({"--memory", "size_mib=99999999999999999999"}), "size_mib");
+  expect_part(refusal({"--block", "path=/d,read_only=maybe"}), "maybe");
+  expect_part(refusal({"--kernel", "cmdline=\"a"}), "quote");
+  expect_part(refusal({"--kernel", "cmdline=\"a\"b"}), "quote");
+  expect_part(refusal({"--kernel", "cmdline=console=ttyS0,115200"}), "double quotes");
+  expect_part(refusal({"--kernel", "path"}), "path");
+  expect_part(refusal({"--kernel", "path=/p,"}), "comma");
+  expect_part(refusal({"--kernel", ",path=/p"}), "key=value");
+}
+
+TEST(RunOptions, ContradictionsAreNamed) {
+  expect_part(refusal({"--memory", "size_mib=64", "--memory", "size_mib=128"}), "memory is given twice");
+  expect_part(refusal({"--memory", "size_mib=64,size_mib=128"}), "size_mib");
+  expect_part(refusal({"--block", "path=/d", "--block", "path=/d"}), "/d");
+  expect_part(refusal({"--block", "path=/d,read_only=on", "--block", "path=/d"}), "/d");
+  EXPECT_EQ(refusal({"--block", "path=/d,read_only=on", "--block", "path=/d,read_only=on"}), "");
+  expect_part(refusal({"--block", "path=/d,id=x", "--block", "path=/e,id=x"}), "'x'");
+  expect_part(refusal({"--console", "input=-"}), "standard input");
+  EXPECT_EQ(refusal({"--console", "input=-", "--serial", "input=off"}), "");
+  expect_part(refusal({"--kernel", "himem_start=4096"}), "himem_start");
+}
+
+TEST(RunOptions, RangesAreNamed) {
+  expect_part(refusal({"--memory", "size_mib=0"}), "size_mib");
+  expect_part(refusal({"--memory", "size_mib=16777217"}), "size_mib");
+  EXPECT_EQ(refusal({"--memory", "size_mib=16777216"}), "");
+  expect_part(refusal({"--vcpu", "num=0"}), "num");
+  expect_part(refusal({"--vcpu", "num=255"}), "254");
+  expect_part(refusal({"--block", "read_only=on"}), "path");
+  expect_part(refusal({"--block", "path=/d,queues=0"}), "queues");
+  expect_part(refusal({"--block", "path=/d,queues=17"}), "queues");
+  expect_part(refusal({"--block", "path=/d,id=123456789012345678901"}), "20");
+  expect_part(refusal({"--kernel", "path=/p,himem_start=1"}), "4096");
+  expect_part(refusal({"--hypervisor", ""}), "hypervisor");
+  expect_part(refusal({"--net", "tap=tap0"}), "net");
+  const auto long_path = "path=/" + std::string(5000, 'x');
+  expect_part(refusal({"--block", long_path.c_str()}), "longer");
+  const auto huge = "cmdline=" + std::string(70000, 'x');
+  expect_part(refusal({"--kernel", huge.c_str()}), "64 KiB");
+}
+
+TEST(RunOptions, TooManyDevicesOfAKind) {
+  std::vector<std::string> arguments;
+  for (int i = 0; i < 17; ++i) arguments.insert(arguments.end(), {"--rng", ""});
+  const auto options = parse_run_options(arguments);
+  ASSERT_FALSE(options);
+  expect_part(to_string(options.error()), "rng");
+}
+
+TEST(RunOptions, HelpListsEveryOption) {
+  EXPECT_TRUE(parse({"--help"})->help);
+  const auto text = run_options_help();
+  for (const auto& option : option_infos()) EXPECT_NE(text.find("--" + option.name), std::string::npos);
+  EXPECT_NE(text.find("--block path=,read_only="), std::string::npos);
+}
+
+TEST(RunOptions, FileFirstThenOptionsOnTop) {
+  const std::string_view document =
+      R"({"memory": {"size_mib": 64}, "vcpu": {"num": 3}, "kernel": {"path": "/k", "cmdline": "c"},
+          "block": [{"path": "/one", "read_only": true}]})";
+  const test::TempFile file(std::as_bytes(std::span(document)));
+  const auto options = parse({"--vcpu", "num=4", "--block", "path=/two", "--config", file.path().c_str()});
+  ASSERT_TRUE(options) << to_string(options.error());
+  EXPECT_EQ(options->config.memory.size_mib, 64u);
+  EXPECT_EQ(options->config.vcpu.num, 4u);
+  EXPECT_EQ(options->config.kernel.path, "/k");
+  ASSERT_EQ(options->config.block.size(), 2u);
+  EXPECT_TRUE(options->config.block[0].read_only);
+  EXPECT_EQ(options->config.block[1].path, "/two");
+}
+
+TEST(RunOptions, ABadFileIsNamed) {
+  expect_part(refusal({"--config", "/nowhere/none.json"}), "/nowhere/none.json");
+  const std::string_view torn = R"({"memory": {"size_mib": 1)";
+  const test::TempFile file(std::as_bytes(std::span(torn)));
+  expect_part(refusal({"--config", file.path().c_str()}), file.path());
+  expect_part(refusal({"--config", "/tmp"}), "/tmp");
+}
+
+TEST(ConfigJson, WrongThingsAreNamedByTheirPath) {
+  expect_part(json_refusal(R"({"memory": {"size_mob": 1}})"), "/memory/size_mob");
+  expect_part(json_refusal(R"({"memory": {"size_mib": "1"}})"), "/memory/size_mib: must be a whole number");
+  expect_part(json_refusal(R"({"memory": {"size_mib": 1.5}})"), "/memory/size_mib");
+  expect_part(json_refusal(R"({"memory": {"size_mib": -1}})"), "negative");
+  expect_part(json_refusal(R"({"vcpu": {"num": 4294967296}})"), "/vcpu/num");
+  expect_part(json_refusal(R"({"vcpu": {"num": null}})"), "/vcpu/num");
+  expect_part(json_refusal(R"({"memory": 5})"), "/memory: must be an object");
+  expect_part(json_refusal(R"({"block": {"path": "/d"}})"), "/block: must be a list");
+  expect_part(json_refusal(R"({"block": [{"path": "/d"}, {"path": 7}]})"), "/block/1/path: must be a string");
+  expect_part(json_refusal(R"({"block": [{"path": "/d", "read_only": "on"}]})"), "/block/0/read_only");
+  expect_part(json_refusal(R"({"kernel": {"path": "a\u0000b"}})"), "NUL");
+  expect_part(json_refusal(R"({"colour": "red"})"), "/colour");
+  expect_part(json_refusal("[]"), "must be an object");
+  expect_part(json_refusal(""), "not JSON");
+  expect_part(json_refusal("{} {}"), "not JSON");
+  expect_part(json_refusal(std::string(40, '[')), "not JSON");
+  expect_part(json_refusal(std::string((1 << 20) + 1, ' ')), "1 MiB");
+}
+
+TEST(ConfigJson, ListsAreBounded) {
+  std::string document = R"({"rng": [)";
+  for (int i = 0; i < 65; ++i) document += i == 0 ? "{}" : ",{}";
+  expect_part(json_refusal(document + "]}"), "/rng");
+}
+
+TEST(ConfigJson, SharesItsValidationWithTheCommandLine) {
+  EXPECT_EQ(json_refusal(R"({"vcpu": {"num": 255}})"), refusal({"--vcpu", "num=255"}));
+  EXPECT_EQ(json_refusal(R"({"net": [{"tap": "t"}]})"), refusal({"--net", "tap=t"}));
+}
+
+TEST(ConfigOption, NamesAnOptionThatIsNone) {
+  Config config;
+  EXPECT_EQ(apply_option(config, "nosuch", "").error().code(), Errc::not_found);
+}
+
+}  // namespace
+}  // namespace trivet::vmm
