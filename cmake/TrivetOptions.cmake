@@ -45,6 +45,10 @@ if(TRIVET_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${TRIVET_CCACHE})
 endif()
 
+# A VMM's code is resident once a guest: what is not called is not linked, and no library is loaded that is not used.
+add_compile_options(-ffunction-sections -fdata-sections)
+add_link_options(-Wl,--gc-sections -Wl,--as-needed)
+
 # Flags for our own targets only: trivet_flags is linked by each, privately.
 add_library(trivet_flags INTERFACE)
 target_compile_options(trivet_flags INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow)

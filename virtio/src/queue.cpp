@@ -166,7 +166,7 @@ bool Queue::enable_kicks() noexcept {
   } else {
     ring_.set_used_flags(0);
   }
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // the wish before the look: pairs with the driver's own
+  memory::full_fence();  // the wish before the look: pairs with the driver's own
   return ring_.available_index() != next_available_;
 }
 

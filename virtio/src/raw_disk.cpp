@@ -145,8 +145,7 @@ int RawDisk::run(DiskOperation& operation) noexcept {
 bool RawDisk::must_bounce(const DiskOperation& operation) const noexcept {
   if (!options_.direct) return false;
   const auto is_aligned = [&](const iovec& part) {
-    // SAFETY: the address is only counted with.
-    const auto address = reinterpret_cast<std::uintptr_t>(part.iov_base);
+    const auto address = std::bit_cast<std::uintptr_t>(part.iov_base);
     return address % memory_alignment_ == 0 && part.iov_len % info_.logical_block == 0;
   };
   return !operation.pinnable || !std::ranges::all_of(operation.data, is_aligned);

@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 #include <trivet/core/bytes.hpp>
 #include <trivet/core/event.hpp>
@@ -38,7 +37,7 @@ class OutputStream {
 
  private:
   explicit OutputStream(UniqueFd fd, Event wake, std::function<void()> has_room) noexcept
-      : fd_(std::move(fd)), wake_(std::move(wake)), has_room_(std::move(has_room)), ring_(capacity) {}
+      : fd_(std::move(fd)), wake_(std::move(wake)), has_room_(std::move(has_room)), ring_(new std::byte[capacity]) {}
   /// One bounded write; false when nothing is left to write.
   bool write_some() noexcept;
   void on_writable();
@@ -48,7 +47,7 @@ class OutputStream {
   std::function<void()> has_room_;
   std::size_t most_at_once_ = 4096;
   std::mutex mutex_;
-  std::vector<std::byte> ring_;
+  std::unique_ptr<std::byte[]> ring_;  // pages that no output reached cost nothing
   std::size_t head_ = 0;
   std::size_t count_ = 0;
   bool wanted_room_ = false;

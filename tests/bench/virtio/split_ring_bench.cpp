@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 // The split ring, each operation beside its floor: a loop by hand that does the same memory traffic and the same
 // atomics, with the bounds checks that safety needs and nothing else, on the same rings.
-#include <atomic>
+
 #include <benchmark/benchmark.h>
 #include <cstdlib>
 #include <memory>
@@ -212,7 +212,7 @@ void cycle_floor(benchmark::State& state, Ring::Shape shape, std::uint16_t batch
       store_at<std::uint32_t>(element + 4, 8);
     }
     store_at<std::uint16_t>(ring.used + 2, next, std::memory_order_release);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    memory::full_fence();
     const bool notify = event_idx ? abi::need_event(load_at<std::uint16_t>(ring.avail + 4 + 2 * queue_size), next, old)
                                   : load_at<std::uint16_t>(ring.avail) == 0;
     benchmark::DoNotOptimize(notify);

@@ -71,16 +71,21 @@ Outcome line_level(trivet::Hypervisor& hypervisor) {
   CONFORM_ASSIGN(auto line, router->line(10, Trigger::level));
   Outcome raised = passed();
   machine->bus().on_stage = [&](std::uint32_t) {
+    machine->mailbox().go = 1;
     raised = check(line->set_level(true), "set_level");
     return failed(raised);
   };
   // Still asserted at the first end of interrupt: it must come again; lowered in the second.
   machine->bus().on_value = [&](std::uint32_t count) {
-    if (count % 2 == 0) raised = check(line->set_level(false), "set_level");
+    if (count % 2 != 0) return;
+    machine->mailbox().go = 0;
+    raised = check(line->set_level(false), "set_level");
   };
   auto outcome = machine->finish();
   CONFORM_STEP(raised);
-  return outcome;
+  CONFORM_STEP(outcome);
+  const auto late = machine->mailbox().result[0];
+  return passed(late == 0 ? "" : fmt::format("{} of {} came once more after the line fell", late, rounds));
 }
 
 Outcome line_resample(trivet::Hypervisor& hypervisor) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
 
+#include <trivet/memory/access.hpp>
 #include <trivet/memory/mapping.hpp>
 #include <trivet/memory/region.hpp>
 #include <trivet/test/driver.hpp>
@@ -155,7 +155,7 @@ GuestAddress Driver::table_of(std::uint16_t descriptor, std::size_t entries) {
 }
 
 bool Driver::must_kick() {
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // the available index before the device's wish
+  memory::full_fence();  // the available index before the device's wish
   const std::uint16_t since = kicked_at_;
   kicked_at_ = available_index_;
   if (since == available_index_) return false;
@@ -186,7 +186,7 @@ bool Driver::enable_notifications(std::uint16_t more) {
   } else {
     set_available_flags(0);
   }
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // the wish before the look
+  memory::full_fence();  // the wish before the look
   return static_cast<std::uint16_t>(used_index() - last_used_) > more;
 }
 

@@ -142,7 +142,8 @@ TEST_P(BlockTest, TakesAnyLayout) {
   abi::BlockRequestHeader out{};
   out.type = abi::block_t_out;
   out.sector = 5U;
-  std::string both(reinterpret_cast<const char*>(&out), sizeof out);  // SAFETY: bytes of an ABI struct
+  std::string both(sizeof out, '\0');
+  std::memcpy(both.data(), &out, sizeof out);
   both += more;
   EXPECT_EQ(send({{guest.place(both), 528, false}, {status_byte(), 1, true}}, true), abi::block_s_ok);
   EXPECT_EQ(file.read(5 * 512, 512), more);

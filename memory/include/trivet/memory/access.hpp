@@ -48,6 +48,19 @@ template <Scalar T>
   return reinterpret_cast<const volatile Word*>(at)->value;
 }
 
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan"  // it sees no fence; what it needs to see are the acquire and release beside it
+#endif
+/// A store before it is visible to the other side before a load after it happens: for "I wrote my index, does it want
+/// to know?".
+inline void full_fence() noexcept {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
 [[nodiscard]] inline bool is_aligned(const std::byte* at, std::size_t alignment) noexcept {
   // SAFETY: only the number is looked at.
   return (reinterpret_cast<std::uintptr_t>(at) & (alignment - 1)) == 0;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,6 +11,7 @@
 
 #include <trivet/core/address.hpp>
 #include <trivet/core/result.hpp>
+#include <trivet/memory/access.hpp>
 #include <trivet/memory/guest_memory.hpp>
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/virtio/abi/split_ring.hpp>
@@ -165,8 +165,7 @@ inline Result<void> Queue::push_used(std::uint16_t id, std::uint32_t written) {
 
 inline bool Queue::should_notify() noexcept {
   if (unsignalled_ == 0 && !always_notify_once_) return false;
-  std::atomic_thread_fence(
-      std::memory_order_seq_cst);  // the used index before the driver's wish: pairs with the driver's own
+  memory::full_fence();  // the used index before the driver's wish: pairs with the driver's own
   const auto since = std::exchange(unsignalled_, 0);
   if (std::exchange(always_notify_once_, false) || since >= 1U << 16) return true;
   if (!has_event_idx()) return (ring_.available_flags() & abi::avail_f_no_interrupt) == 0;
