@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 // Makes a VM on KVM, runs three instructions and shows what they wrote to a port.
-#include <sys/mman.h>
-
 #include <cstdio>
 #include <cstring>
+#include <sys/mman.h>
 
 #include <trivet/core/backend_registry.hpp>
 #include <trivet/kvm/backend.hpp>
@@ -14,7 +13,9 @@ struct Console final : trivet::IoHandler {
     std::printf("port %#x: %c\n", port, static_cast<char>(data[0]));
     written = static_cast<char>(data[0]);
   }
-  void mmio_read(trivet::GuestAddress, trivet::Bytes data) noexcept override { std::memset(data.data(), 0xff, data.size()); }
+  void mmio_read(trivet::GuestAddress, trivet::Bytes data) noexcept override {
+    std::memset(data.data(), 0xff, data.size());
+  }
   void mmio_write(trivet::GuestAddress, trivet::ConstBytes, trivet::Posted) noexcept override {}
   char written = 0;
 };

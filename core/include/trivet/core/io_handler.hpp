@@ -25,7 +25,8 @@ class IoHandler {
   virtual void mmio_read(GuestAddress at, Bytes data) noexcept = 0;
   virtual void mmio_write(GuestAddress at, ConstBytes data, Posted posted) noexcept = 0;
 
-  /// x86 with IrqchipKind::split: the guest ended level-triggered interrupt `vector`; the VMM's IOAPIC looks at its pins again.
+  /// x86 with IrqchipKind::split: the guest ended level-triggered interrupt `vector`; the VMM's IOAPIC looks at its
+  /// pins again.
   virtual void end_of_interrupt(std::uint8_t vector) noexcept { (void)vector; }
 
  protected:

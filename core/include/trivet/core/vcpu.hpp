@@ -46,7 +46,8 @@ class Vcpu {
   /// What stops the guest with `exits::Debug`. `unsupported` names the Cap.
   virtual Result<void> set_debug(const DebugControl& control) = 0;
 
-  /// Answers `exits::Msr`: the value for a read (ignored for a write), or nothing to make the access fault (general protection).
+  /// Answers `exits::Msr`: the value for a read (ignored for a write), or nothing to make the access fault (general
+  /// protection).
   virtual Result<void> answer_msr(std::optional<std::uint64_t> value) = 0;
 
   /// Answers `exits::Hypercall` with the value the guest sees in its return register.
