@@ -21,6 +21,10 @@ Sink sink = Sink::none;
 std::size_t burst = 1;
 char line[256];
 std::size_t line_size = 0;
+// What came before the FIFOs were switched on, which empties them.
+char early[64];
+std::size_t early_size = 0;
+std::size_t early_read = 0;
 
 void send_to_uart() {
   for (std::size_t at = 0; at < line_size;) {
@@ -38,6 +42,9 @@ void serial_start() {
   if (in8(scratch_register) != 0xa5) return;
   out8(line_control, 0x03);  // 8n1, divisor latch off
   out8(com1 + 1, 0);         // no interrupts
+  while (early_size < sizeof early && (in8(line_status) & data_ready) != 0) {
+    early[early_size++] = static_cast<char>(in8(com1));
+  }
   out8(fifo_control, 0x07);  // FIFOs on and empty
   burst = (in8(fifo_control) & 0xc0) == 0xc0 ? 16 : 1;
   sink = Sink::uart;
@@ -63,6 +70,7 @@ void serial_write(Text text) {
 
 int serial_read() {
   if (sink != Sink::uart) return -1;
+  if (early_read < early_size) return static_cast<unsigned char>(early[early_read++]);
   while ((in8(line_status) & data_ready) == 0) pause();
   return in8(com1);
 }
