@@ -104,11 +104,12 @@ Result<KeyValues> split_group(std::string_view where, std::string_view text);
 template <Struct T>
 Result<void> from_group(T& target, std::string_view where, std::string_view text) {
   TRIVET_ASSIGN(const auto pairs, split_group(where, text));
-  for (const auto& [key, value] : pairs) {
+  for (const auto& pair : pairs) {
     Result<void> result;
-    const bool known = with_member<T>(
-        key, [&](auto member) { result = from_text(target.*member.pointer, fmt::format("{} {}", where, key), value); });
-    if (!known) return wrong(where, fmt::format("unknown key '{}'; known: {}", key, names<T>()));
+    const bool known = with_member<T>(pair.first, [&](auto member) {
+      result = from_text(target.*member.pointer, fmt::format("{} {}", where, pair.first), pair.second);
+    });
+    if (!known) return wrong(where, fmt::format("unknown key '{}'; known: {}", pair.first, names<T>()));
     TRIVET_TRY(result);
   }
   return {};

@@ -11,6 +11,7 @@
 #include "host_file.hpp"
 #include "log.hpp"
 #include "machine_impl.hpp"
+#include "reset_vector.hpp"
 
 namespace trivet::vmm {
 
@@ -28,6 +29,7 @@ class MachineBuilder {
     TRIVET_TRY(make_vm());
     TRIVET_TRY(map_memory());
     TRIVET_ASSIGN(const auto boot, load_boot(source, *it_.memory->snapshot(), platform()));
+    TRIVET_TRY(write_reset_vector(*it_.memory->snapshot()));
     TRIVET_TRY(make_vcpus(boot));
     TRIVET_TRY(connect_devices());
     for (auto* runner : it_.vm->runners()) {

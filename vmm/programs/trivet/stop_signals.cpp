@@ -2,8 +2,10 @@
 #include "stop_signals.hpp"
 
 #include <atomic>
+#include <cstdint>
 #include <optional>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -14,12 +16,27 @@
 namespace trivet::program {
 namespace {
 
+// timeout(1) sends its signal to the process and then to its group: what comes this soon is the same wish.
+constexpr std::int64_t same_wish_ms = 250;
+
 std::atomic<int> first_signal{0};
+std::atomic<std::int64_t> first_at_ms{0};
 std::atomic<const Event*> came{nullptr};
+
+std::int64_t now_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
 
 void on_signal(int number) {
   int none = 0;
-  if (!first_signal.compare_exchange_strong(none, number)) {
+  if (first_signal.compare_exchange_strong(none, number)) {
+    first_at_ms = now_ms();
+  } else {
+    // 0: the first one's handler is on another thread, between its two steps.
+    const auto first = first_at_ms.load();
+    if (first == 0 || now_ms() - first < same_wish_ms) return;
     vmm::Terminal::restore_now();
     ::_exit(128 + number);
   }

@@ -10,9 +10,9 @@
 
 namespace trivet::program {
 
-/// SIGINT, SIGTERM, SIGHUP and SIGQUIT: the first stops the machine cleanly, the second ends the process at once with
-/// the terminal restored, even when the I/O thread hangs (which is why Asio's signal_set does not do: its handlers run
-/// on that thread). One in a process. Thread rule: one thread.
+/// SIGINT, SIGTERM, SIGHUP and SIGQUIT: the first stops the machine cleanly, one that comes 250 ms later or more ends
+/// the process at once with the terminal restored, even when the I/O thread hangs (which is why Asio's signal_set does
+/// not do: its handlers run on that thread). One in a process. Thread rule: one thread.
 class StopSignals {
  public:
   /// `stop` is called on the executor's thread.
