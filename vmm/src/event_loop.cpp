@@ -82,7 +82,7 @@ struct ReadyWatch::Impl {
       : descriptor(context),
         wait(way == Direction::read ? asio::posix::descriptor_base::wait_read
                                     : asio::posix::descriptor_base::wait_write),
-        ready(std::move(call)) {}
+        ready(std::make_shared<std::function<void()>>(std::move(call))) {}
 
   void wait_once() {
     if (waiting) return;
@@ -102,15 +102,16 @@ struct ReadyWatch::Impl {
   void fired() {
     waiting = false;
     if (!armed) return;
-    const auto keep = alive;  // `ready` may destroy the watch
-    ready();
+    const auto keep = alive;  // the call may destroy the watch, and with it what it is called by
+    const auto call = ready;
+    (*call)();
     if (*keep != nullptr && armed) wait_once();
   }
 
   UniqueFd nested;
   asio::posix::stream_descriptor descriptor;
   asio::posix::descriptor_base::wait_type wait;
-  std::function<void()> ready;
+  std::shared_ptr<std::function<void()>> ready;
   bool always_ready = false;
   bool armed = false;
   bool waiting = false;

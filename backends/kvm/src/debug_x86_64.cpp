@@ -13,10 +13,14 @@ Result<void> KvmVcpu::set_debug(const DebugControl& control) {
   const StateCall state(*this);
   if (!state.ok()) return running(operation);
   if (context_.device.extension(KVM_CAP_SET_GUEST_DEBUG) == 0) {
-    const auto cap = control.single_step            ? Cap::single_step
-                     : control.software_breakpoints ? Cap::software_breakpoints
-                                                    : Cap::breakpoints;
-    return Error::unsupported(operation, to_string(cap));
+    return Error::unsupported(operation, to_string(Cap::single_step));
+  }
+  const auto& quirks = context_.device.quirks();
+  if (control.software_breakpoints && !quirks.software_breakpoints) {
+    return Error::unsupported(operation, to_string(Cap::software_breakpoints));
+  }
+  if (control.hardware_breakpoints && !quirks.watchpoints) {
+    return Error::unsupported(operation, to_string(Cap::breakpoints));
   }
   kvm_guest_debug debug{};
   if (control.single_step) debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;

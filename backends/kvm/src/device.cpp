@@ -76,4 +76,9 @@ int Device::extension(int capability) const noexcept {
   return value < 0 ? 0 : value;
 }
 
+const Quirks& Device::quirks() const noexcept {
+  std::call_once(quirks_->once, [this] { quirks_->quirks = probe_quirks(fd(), run_size_); });
+  return quirks_->quirks;
+}
+
 }  // namespace trivet::kvm

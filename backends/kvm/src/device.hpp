@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
+#include <mutex>
 #include <string>
 
 #include <trivet/core/result.hpp>
 #include <trivet/core/unique_fd.hpp>
+
+#include "quirks.hpp"
 
 namespace trivet::kvm {
 
@@ -20,11 +24,18 @@ class Device {
   [[nodiscard]] int extension(int capability) const noexcept;
   /// Bytes of a vCPU's shared page(s), for mmap.
   [[nodiscard]] std::size_t run_size() const noexcept { return run_size_; }
+  /// Tried at the first call.
+  [[nodiscard]] const Quirks& quirks() const noexcept;
 
  private:
   Device(UniqueFd fd, std::size_t run_size) noexcept : fd_(std::move(fd)), run_size_(run_size) {}
+  struct LazyQuirks {
+    std::once_flag once;
+    Quirks quirks;
+  };
   UniqueFd fd_;
   std::size_t run_size_;
+  std::unique_ptr<LazyQuirks> quirks_ = std::make_unique<LazyQuirks>();
 };
 
 /// What to do about `os_errno` from opening `path`.

@@ -54,9 +54,11 @@ Support KvmHypervisor::supports(Cap cap) const noexcept {
       return std::max(when(KVM_CAP_DIRTY_LOG_RING_ACQ_REL, Support::at_creation),
                       when(KVM_CAP_DIRTY_LOG_RING, Support::at_creation));
     case Cap::single_step:
-    case Cap::breakpoints:
-    case Cap::software_breakpoints:
       return when(KVM_CAP_SET_GUEST_DEBUG);
+    case Cap::breakpoints:
+      return device_.quirks().watchpoints ? Support::yes : Support::no;
+    case Cap::software_breakpoints:
+      return device_.quirks().software_breakpoints ? Support::yes : Support::no;
     case Cap::nmi:
       return when(KVM_CAP_USER_NMI);
     case Cap::clock:

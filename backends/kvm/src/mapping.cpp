@@ -6,7 +6,8 @@
 namespace trivet::kvm {
 
 Result<Mapping> Mapping::create(int fd, std::size_t offset, std::size_t size, const char* what) {
-  void* const address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));
+  void* const address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd,
+                               static_cast<off_t>(offset));
   if (address == MAP_FAILED) return Error::from_errno(errno, "mmap", what);
   return Mapping(address, size);
 }

@@ -9,7 +9,7 @@
 
 namespace trivet::kvm {
 
-/// Owns one shared mapping of a descriptor. Thread rule: like any value.
+/// Owns one shared mapping of a descriptor, or of no file for descriptor -1. Thread rule: like any value.
 class Mapping {
  public:
   /// `no_memory` and what mmap(2) says (host); `what` names the thing mapped.

@@ -103,8 +103,8 @@ class KvmVcpu final : public Vcpu {
   Progress progress_;
 };
 
-/// What KVM does with a state element of a VM with or without a LAPIC in the kernel.
-[[nodiscard]] StateSupport state_support(StateElement element, bool has_lapic) noexcept;
+/// What KVM does with a state element of this VM.
+[[nodiscard]] StateSupport state_support(StateElement element, const Context& context) noexcept;
 
 /// In the scope of a state call; check `ok()` first.
 class KvmVcpu::StateCall {

@@ -26,7 +26,8 @@ Error malformed(const char* why) {
 
 }  // namespace
 
-StateSupport state_support(StateElement element, bool has_lapic) noexcept {
+StateSupport state_support(StateElement element, const Context& context) noexcept {
+  const bool has_lapic = context.has_lapic();
   switch (element) {
     case StateElement::general_registers:
     case StateElement::system_registers:
@@ -40,8 +41,10 @@ StateSupport state_support(StateElement element, bool has_lapic) noexcept {
       return {has_lapic, has_lapic, false};  // its timer's count goes on
     case StateElement::msrs:
       return {true, true, false};  // some count by themselves
-    case StateElement::tsc:
-      return {true, true, false};  // and so does this
+    case StateElement::tsc: {
+      const bool settable = context.device.quirks().settable_tsc;
+      return {settable, settable, false};  // and so does this
+    }
     case StateElement::cpuid:
       return {true, false, true};  // it names KVM
   }
@@ -205,7 +208,7 @@ Result<VcpuState> KvmVcpu::save(StateElements elements) const {
 
 Result<void> KvmVcpu::save_into(VcpuState& state, StateElements elements) const {
   const auto wanted = [&](StateElement element) {
-    return elements.contains(element) && state_support(element, context_.has_lapic()).present;
+    return elements.contains(element) && state_support(element, context_).present;
   };
   // First: it makes KVM take an INIT or a startup IPI that waits, which changes registers.
   if (wanted(StateElement::activity)) {
@@ -249,7 +252,7 @@ Result<void> KvmVcpu::save_into(VcpuState& state, StateElements elements) const 
 Result<void> KvmVcpu::check_present(const VcpuState& state) const {
   const auto elements = state.elements();
   for (const auto element : all_state_elements()) {
-    if (elements.contains(element) && !state_support(element, context_.has_lapic()).present) {
+    if (elements.contains(element) && !state_support(element, context_).present) {
       return Error::unsupported(restore_operation, to_string(element));
     }
   }

@@ -116,7 +116,7 @@ Result<Vcpu*> KvmVm::create_vcpu(unsigned index) {
 }
 
 StateSupport KvmVm::state_support(StateElement element) const noexcept {
-  return kvm::state_support(element, context_.has_lapic());
+  return kvm::state_support(element, context_);
 }
 
 void KvmVm::tell_paused() const noexcept {

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-#include <cpuid.h>
 #include <unistd.h>
 
 #include "support.hpp"
@@ -10,15 +9,6 @@ namespace {
 std::uint64_t take(int fd) {
   std::uint64_t count = 0;
   return ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
-}
-
-/// Whether this very machine is QEMU's software emulation, as the KVM testbed is.
-bool under_tcg() {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  __cpuid(1, eax, ebx, ecx, edx);
-  if ((ecx >> 31) == 0) return false;
-  __cpuid(0x40000000, eax, ebx, ecx, edx);
-  return ebx == 0x54474354;  // "TCGT"
 }
 
 using DoorbellTest = KvmTest;
@@ -194,8 +184,11 @@ TEST_F(DebugTest, StepsOneInstructionAtATime) {
 }
 
 TEST_F(DebugTest, SoftwareBreakpointsExit) {
-  if (under_tcg()) GTEST_SKIP() << "QEMU's SVM does not intercept INT3";
   load({0x40, 0xcc, 0xf4});  // inc eax; int3
+  if (hypervisor->supports(Cap::software_breakpoints) == Support::no) {
+    expect_error(vcpu().set_debug({.software_breakpoints = true}), Errc::unsupported, "software_breakpoints");
+    return;
+  }
   auto system = vcpu().system_registers();
   TRIVET_ASSERT_OK(system);
   make_protected(*system);
@@ -209,9 +202,12 @@ TEST_F(DebugTest, SoftwareBreakpointsExit) {
 }
 
 TEST_F(DebugTest, HardwareBreakpointsExit) {
-  if (under_tcg()) GTEST_SKIP() << "QEMU's SVM does not load the guest's breakpoints";
   load({0x40, 0x40, 0x40, 0xf4});
   DebugControl control{.hardware_breakpoints = true};
+  if (hypervisor->supports(Cap::breakpoints) == Support::no) {
+    expect_error(vcpu().set_debug(control), Errc::unsupported, "breakpoints");
+    return;
+  }
   control.address[0] = code_at + 2;
   control.dr7 = 0x403;  // breakpoint 0, on execution
   TRIVET_ASSERT_OK(vcpu().set_debug(control));
