@@ -21,6 +21,7 @@ namespace trivet::memory {
 /// Thread rule: any thread.
 class Region {
  public:
+  /// What the guest may do with the region, and whether this process tracks what it writes.
   struct Options {
     Access access = Access::read_write;  ///< what the *guest* may do: devices must not write read-only memory either
     bool track_dirty = false;

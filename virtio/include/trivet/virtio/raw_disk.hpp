@@ -17,6 +17,7 @@ namespace trivet::virtio {
 /// Thread rule: one thread at a time, but for `info`.
 class RawDisk {
  public:
+  /// How the file is opened.
   struct Options {
     bool read_only = false;
     bool direct = false;  ///< past the page cache (O_DIRECT)

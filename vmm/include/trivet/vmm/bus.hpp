@@ -30,6 +30,7 @@ class BusDevice {
 /// search that takes no lock and allocates nothing.
 class Bus {
  public:
+  /// A device and the range it claims.
   struct Entry {
     std::uint64_t first = 0;
     std::uint64_t last = 0;

@@ -20,6 +20,7 @@ struct MemoryConfig {
 };
 BOOST_DESCRIBE_STRUCT(MemoryConfig, (), (size_mib))
 
+/// `--vcpu`: how many.
 struct VcpuConfig {
   std::uint32_t num = 1;  ///< 1 to 254
 };

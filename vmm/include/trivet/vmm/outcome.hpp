@@ -22,6 +22,7 @@ enum class End : std::uint8_t {
 
 [[nodiscard]] std::string_view to_string(End end);
 
+/// How a machine ended.
 struct Outcome {
   End end = End::stopped;
   std::string detail;          ///< what a person wants to know; may be empty

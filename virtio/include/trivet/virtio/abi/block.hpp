@@ -26,12 +26,14 @@ struct BlockConfig {
   le64 capacity;  ///< in 512-byte sectors
   le32 size_max;
   le32 seg_max;
+  /// VIRTIO_BLK_F_GEOMETRY. Source: virtio 1.2, 5.2.4.
   struct Geometry {
     le16 cylinders;
     u8 heads;
     u8 sectors;
   } geometry;
   le32 blk_size;  ///< in bytes
+  /// VIRTIO_BLK_F_TOPOLOGY. Source: virtio 1.2, 5.2.4.
   struct Topology {
     u8 physical_block_exp;  ///< logical blocks in a physical one, log2
     u8 alignment_offset;

@@ -12,6 +12,7 @@ namespace trivet::vmm {
 /// What a range of guest physical memory is for. Source: ACPI 6.5, table 15.8 (the numbers of E820 and of PVH).
 enum class MemoryType : std::uint32_t { ram = 1, reserved = 2, acpi = 3, acpi_nvs = 4, unusable = 5 };
 
+/// One range of the memory map that the guest is told (e820).
 struct MemoryMapEntry {
   GuestRange range;
   MemoryType type = MemoryType::ram;
