@@ -67,8 +67,7 @@ template <class Child>
 int in_child(const PseudoTerminal& tty, Child&& child) {
   const auto pid = ::fork();
   if (pid == 0) {
-    ::signal(SIGSEGV, SIG_DFL);
-    ::signal(SIGABRT, SIG_DFL);
+    for (const int number : {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL}) ::signal(number, SIG_DFL);
     auto raw = Terminal::raw(tty.slave.value());
     if (!raw || !tty.is_raw()) ::_exit(99);
     child();
