@@ -79,7 +79,7 @@ Result<void> BackendRegistry::load(const std::filesystem::path& object) {
                              plugin.abi_version, backend_abi_version),
                  Blame::host);
   }
-  auto backend = plugin.create();
+  auto backend = plugin.create(kick_signal::service());
   impl_->objects.push_back(std::move(library));
   return add(std::move(backend));
 }

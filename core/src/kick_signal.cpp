@@ -26,9 +26,7 @@ void handle(int) {
   if (hook != nullptr) hook(thread_hook.context);
 }
 
-}  // namespace
-
-Result<void> install() {
+Result<void> install_here() {
   static std::mutex mutex;
   static bool installed = false;
   const std::scoped_lock lock(mutex);
@@ -49,17 +47,38 @@ Result<void> install() {
   return {};
 }
 
-void set_thread_hook(Hook hook, void* context) noexcept {
+void set_thread_hook_here(Hook hook, void* context) noexcept {
   // The handler may come between the stores: no hook is seen with another's context.
   thread_hook.hook = nullptr;
   thread_hook.context = context;
   thread_hook.hook = hook;
 }
 
-void send(pid_t thread) noexcept {
+void send_here(pid_t thread) noexcept {
   const int saved = errno;
   ::syscall(SYS_tgkill, ::getpid(), thread, number());
   errno = saved;
+}
+
+constinit Service used{install_here, set_thread_hook_here, send_here};
+
+}  // namespace
+
+Result<void> install() {
+  return used.install();
+}
+void set_thread_hook(Hook hook, void* context) noexcept {
+  used.set_thread_hook(hook, context);
+}
+void send(pid_t thread) noexcept {
+  used.send(thread);
+}
+
+const Service& service() noexcept {
+  return used;
+}
+void adopt(const Service& service) noexcept {
+  used = service;
 }
 
 }  // namespace trivet::kick_signal

@@ -2,7 +2,16 @@
 // The loadable form: what BackendRegistry::load looks for.
 #include <trivet/kvm/backend.hpp>
 
+namespace {
+
+std::unique_ptr<trivet::Backend> create(const trivet::kick_signal::Service& kick) {
+  trivet::kick_signal::adopt(kick);
+  return trivet::kvm::backend();
+}
+
+}  // namespace
+
 extern "C" {
 __attribute__((visibility("default"))) extern const trivet::BackendPlugin trivet_backend;
-const trivet::BackendPlugin trivet_backend{trivet::backend_abi_version, &trivet::kvm::backend};
+const trivet::BackendPlugin trivet_backend{trivet::backend_abi_version, create};
 }

@@ -4,8 +4,11 @@
 
 namespace {
 
-std::unique_ptr<trivet::Backend> create() {
-  return std::make_unique<trivet::TestBackend>("test", 1, trivet::Probe{true, "loaded"});
+std::unique_ptr<trivet::Backend> create(const trivet::kick_signal::Service& kick) {
+  trivet::kick_signal::adopt(kick);
+  const auto installed = trivet::kick_signal::install();
+  return std::make_unique<trivet::TestBackend>(
+      "test", 1, trivet::Probe{installed.has_value(), installed ? "loaded" : to_string(installed.error())});
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include <trivet/core/hypervisor.hpp>
+#include <trivet/core/kick_signal.hpp>
 #include <trivet/core/result.hpp>
 
 namespace trivet {
@@ -32,12 +33,13 @@ class Backend {
 };
 
 /// Changes with every change to a contract in core: a plugin built against another is refused, not run.
-inline constexpr std::uint32_t backend_abi_version = 1;
+inline constexpr std::uint32_t backend_abi_version = 2;
 
 /// What a loadable backend (`libtrivet-backend-<name>.so`) exports, with C linkage, under `backend_symbol`.
 struct BackendPlugin {
   std::uint32_t abi_version = backend_abi_version;
-  std::unique_ptr<Backend> (*create)() = nullptr;
+  /// `kick` is the host program's kick signal, which the plugin must use in place of its own copy.
+  std::unique_ptr<Backend> (*create)(const kick_signal::Service& kick) = nullptr;
 };
 
 inline constexpr const char* backend_symbol = "trivet_backend";

@@ -17,9 +17,17 @@ using DirtyBitmap = std::vector<std::uint64_t>;
 /// written meanwhile is in this or the next take, never lost).
 class DirtyLog {
  public:
-  /// Pages written since the last take of this region, and starts again. `range` is exactly one mapped region.
+  /// Pages written since the last take of this region, and starts again. `range` is exactly one mapped region. Exact,
+  /// but for a page that the guest touches first by reading it: KVM may name it once, because it makes it writable then.
   /// `not_found`: no such region; `bad_state`: not mapped with `log_dirty` (caller).
   virtual Result<DirtyBitmap> take(const GuestRange& range) = 0;
+
+  /// This process wrote there: whoever else follows the guest's memory (a toolstack that migrates it) must see it too.
+  /// Nothing to do where nobody else can (KVM, MSHV). Any region; quick enough for a device's write.
+  virtual Result<void> mark(const GuestRange& range) noexcept {
+    (void)range;
+    return {};
+  }
 
  protected:
   ~DirtyLog() = default;

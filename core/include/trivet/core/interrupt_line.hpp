@@ -17,7 +17,8 @@ class InterruptLine {
   /// Raises an edge: one interrupt, however many are not yet taken. Errors are the host's.
   virtual Result<void> signal() noexcept = 0;
 
-  /// Sets the level of a level-triggered line. `unsupported` on an edge line or a message.
+  /// Sets the level of a level-triggered line. `unsupported` on an edge line or a message. An interrupt that a local
+  /// APIC accepted before the line fell is still delivered, as on hardware: drivers take it as spurious.
   virtual Result<void> set_level(bool asserted) noexcept = 0;
 
   /// An event descriptor whose signalling does the same as `signal`, for vhost and other processes; -1 where there is

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include <trivet/core/address.hpp>
 #include <trivet/core/bytes.hpp>
+#include <trivet/core/pci_address.hpp>
 
 namespace trivet {
 
@@ -24,6 +26,19 @@ class IoHandler {
   virtual void pio_write(std::uint16_t port, ConstBytes data) noexcept = 0;
   virtual void mmio_read(GuestAddress at, Bytes data) noexcept = 0;
   virtual void mmio_write(GuestAddress at, ConstBytes data, Posted posted) noexcept = 0;
+
+  /// Configuration space of a function that `IoClaims::claim_pci` named, `offset` bytes in; only from a hypervisor that
+  /// decodes the configuration mechanism itself. `data` is 1, 2 or 4 bytes and crosses no 4-byte boundary.
+  virtual void pci_config_read(const PciAddress& function, std::uint16_t offset, Bytes data) noexcept {
+    (void)function, (void)offset;
+    std::fill(data.begin(), data.end(), std::byte{0xff});
+  }
+  virtual void pci_config_write(const PciAddress& function, std::uint16_t offset, ConstBytes data) noexcept {
+    (void)function, (void)offset, (void)data;
+  }
+
+  /// The hypervisor took pages out of the guest: whoever keeps windows mapped on demand drops them before this returns.
+  virtual void pages_removed() noexcept {}
 
   /// x86 with IrqchipKind::split: the guest ended level-triggered interrupt `vector`; the VMM's IOAPIC looks at its
   /// pins again.

@@ -12,8 +12,8 @@ namespace trivet {
 /// Which interrupt controllers the hypervisor provides. Chosen in VmConfig.
 enum class IrqchipKind : std::uint8_t {
   none,
-  split,  ///< x86: LAPICs; IOAPIC, PIC and PIT are the VMM's
-  full,   ///< x86: LAPICs, IOAPIC and PICs
+  split,  ///< x86: LAPICs; IOAPIC, PIC and PIT are the VMM's (Xen: a PVH domain)
+  full,   ///< x86: LAPICs, IOAPIC and PICs (Xen: an HVM domain)
 };
 
 /// One controller's state, by the kind's name ("ioapic", "pic_master", "pic_slave", "pit"), as the bytes of its

@@ -22,6 +22,20 @@ void set_thread_hook(Hook hook, void* context) noexcept;
 /// Sends it to a thread of this process. Async-signal-safe. A thread that is gone is no error.
 void send(pid_t thread) noexcept;
 
+/// The three above as a table: a signal has one handler in a process, but a backend loaded at run time brings a copy of
+/// this file.
+struct Service {
+  Result<void> (*install)() = nullptr;
+  void (*set_thread_hook)(Hook hook, void* context) noexcept = nullptr;
+  void (*send)(pid_t thread) noexcept = nullptr;
+};
+
+/// The one that this copy uses: its own, until `adopt`.
+[[nodiscard]] const Service& service() noexcept;
+
+/// From now on this copy passes every call on to `service`, whose owner outlives it. Before the first `install`.
+void adopt(const Service& service) noexcept;
+
 }  // namespace kick_signal
 
 }  // namespace trivet

@@ -27,7 +27,8 @@ struct FileMemory {
   std::uint64_t offset = 0;
 };
 
-/// The hypervisor owns the pages; the VM populates them and maps them into this process.
+/// The hypervisor owns the pages; the VM populates them and maps them into this process. In an attached VM they are
+/// there already and are only mapped: `not_found` names a page that is not.
 struct HypervisorMemory {};
 
 using MemorySource = std::variant<HostMemory, FileMemory, HypervisorMemory>;

@@ -9,6 +9,7 @@
 #include <trivet/core/clock.hpp>
 #include <trivet/core/dirty_log.hpp>
 #include <trivet/core/doorbell.hpp>
+#include <trivet/core/io_claims.hpp>
 #include <trivet/core/irq_router.hpp>
 #include <trivet/core/irqchip.hpp>
 #include <trivet/core/msr_intercepts.hpp>
@@ -70,6 +71,7 @@ class Vm {
   [[nodiscard]] virtual IrqRouter* irq_router() noexcept = 0;
   [[nodiscard]] virtual Irqchip* irqchip() noexcept = 0;
   [[nodiscard]] virtual Doorbells* doorbells() noexcept = 0;
+  [[nodiscard]] virtual IoClaims* io_claims() noexcept { return nullptr; }
   [[nodiscard]] virtual DirtyLog* dirty_log() noexcept = 0;
   [[nodiscard]] virtual Clock* clock() noexcept = 0;
   [[nodiscard]] virtual PostedWrites* posted_writes() noexcept = 0;
