@@ -8,7 +8,8 @@ kernel_package() {
   apt-cache depends "linux-image-$kernel_series-$1" 2>/dev/null | sed -n 's/^ *Depends: *\(linux-image-.*\)$/\1/p' | head -n 1
 }
 
-fetch_kernel() {
+# fetch_package PACKAGE FOLDER: unpacked, without its documentation. apt checks what it fetches against its signed lists.
+fetch_package() {
   local package=$1 folder=$2
   echo "fetching $package ..."
   (
@@ -29,7 +30,7 @@ kernel_folder() {
     package=$(kernel_package "$1")
   fi
   [ -n "$package" ] || die 125 "apt knows no package linux-image-$kernel_series-$1 (is bookworm-security among the sources?)"
-  in_cache "kernels/$package" fetch_kernel "$package" || die 125 "could not fetch $package"
+  in_cache "kernels/$package" fetch_package "$package" || die 125 "could not fetch $package"
 }
 
 # kernel_image FOLDER: the bzImage in an unpacked package.

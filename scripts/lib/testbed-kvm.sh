@@ -1,15 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# The KVM testbed: Debian's full kernel in an emulated AMD machine with SVM. Source after common.sh and kernels.sh.
+# The KVM testbed: Debian's full kernel in an emulated AMD machine with SVM. Source after common.sh, kernels.sh and testbed.sh.
 
 make_kvm_host() {
-  local kernel=$1 folder=$2 modules init=$trivet_root/scripts/lib/testbed-init
-  echo "making the testbed's initramfs ..."
-  modules=$(echo "$kernel"/lib/modules/*)
-  mkdir "$folder/tree"
-  add_busybox "$folder/tree"
-  cp "$init" "$folder/tree/init"
-  chmod 755 "$folder/tree/init"
-  add_modules "$modules" "$folder/tree/modules" virtio_pci virtio_console 9pnet_virtio 9p overlay kvm-amd || return 1
+  local kernel=$1 folder=$2
+  testbed_tree kvm "$kernel" "$folder/tree" kvm-amd || return 1
   pack_initramfs "$folder/tree" "$folder/initrd" || return 1
   rm -rf "$folder/tree"
   extract_elf "$(kernel_image "$kernel")" "$folder/vmlinux"
@@ -20,11 +14,15 @@ prepare_kvm() {
   local kernel
   kernel=$(kernel_folder amd64) || return
   need cpio cpio && need xz xz-utils && need zstd zstd
-  in_cache "testbed/${kernel##*/}-$(digest "$trivet_root"/scripts/lib/{testbed-init,testbed-kvm.sh,kernels.sh})" \
+  in_cache "testbed/${kernel##*/}-$(digest "$trivet_root"/scripts/lib/{testbed-init,testbed-init-kvm,testbed.sh,testbed-kvm.sh,kernels.sh})" \
     make_kvm_host "$kernel" || die 125 "could not make the testbed's initramfs"
 }
 
-# kvm_machine FOLDER: prints QEMU's options for the machine, one a line. SVM with nested paging is what makes KVM real in it.
+# kvm_machine FOLDER LINE MEMORY: prints QEMU's options for the machine, one a line. SVM with nested paging is what makes KVM real in it.
 kvm_machine() {
-  printf '%s\n' -M pc,usb=off,i8042=off,vmport=off,smm=off -cpu EPYC,+svm,+npt -kernel "$1/vmlinux" -initrd "$1/initrd"
+  printf '%s\n' -M pc,usb=off,i8042=off,vmport=off,smm=off -cpu EPYC,+svm,+npt -m "${3:-2048}" -kernel "$1/vmlinux" -initrd "$1/initrd" \
+    -append "console=ttyS0 $2"
 }
+
+# kvm_path: what goes before PATH in the testbed.
+kvm_path() { :; }
