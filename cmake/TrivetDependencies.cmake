@@ -6,8 +6,13 @@ find_package(Threads REQUIRED)
 set(Boost_USE_STATIC_LIBS ON)  # a VMM's start and its resident memory are paid for each guest
 find_package(Boost 1.81 REQUIRED COMPONENTS json program_options filesystem)
 find_package(tl-expected REQUIRED)
-find_package(fmt REQUIRED)
+find_package(fmt 9 REQUIRED)  # its headers; core/src/format.cpp has the definitions
+add_library(trivet_fmt INTERFACE)
+target_include_directories(trivet_fmt SYSTEM INTERFACE $<TARGET_PROPERTY:fmt::fmt-header-only,INTERFACE_INCLUDE_DIRECTORIES>)
 find_package(spdlog REQUIRED)
+add_library(trivet_spdlog INTERFACE)  # header-only, over fmt as above; its own target would link the shared fmt
+target_include_directories(trivet_spdlog SYSTEM INTERFACE $<TARGET_PROPERTY:spdlog::spdlog_header_only,INTERFACE_INCLUDE_DIRECTORIES>)
+target_compile_definitions(trivet_spdlog INTERFACE SPDLOG_FMT_EXTERNAL)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
 

@@ -18,8 +18,8 @@ using DirtyBitmap = std::vector<std::uint64_t>;
 class DirtyLog {
  public:
   /// Pages written since the last take of this region, and starts again. `range` is exactly one mapped region. Exact,
-  /// but for a page that the guest touches first by reading it: KVM may name it once, because it makes it writable then.
-  /// `not_found`: no such region; `bad_state`: not mapped with `log_dirty` (caller).
+  /// but for a page that the guest touches first by reading it: KVM may name it once, because it makes it writable
+  /// then. `not_found`: no such region; `bad_state`: not mapped with `log_dirty` (caller).
   virtual Result<DirtyBitmap> take(const GuestRange& range) = 0;
 
   /// This process wrote there: whoever else follows the guest's memory (a toolstack that migrates it) must see it too.
