@@ -50,7 +50,7 @@ class UringEngine final : public BlockBackend {
  private:
   /// Waits for completions on behalf of one `start`; outlives it until its last wait has ended.
   struct Watch : std::enable_shared_from_this<Watch> {
-    Watch(UringEngine& owner, asio::any_io_executor executor) : engine(&owner), descriptor(std::move(executor)) {}
+    Watch(UringEngine& owner, const asio::any_io_executor& executor) : engine(&owner), descriptor(executor) {}
     void wait();
 
     UringEngine* engine;
