@@ -25,8 +25,9 @@ Error refuse(Errc code, Blame blame, fmt::format_string<Arguments...> format, Ar
 GuestMemory::GuestMemory(Regions regions) : regions_(std::move(regions)) {
   entries_.reserve(std::max<std::size_t>(regions_.size(), 1));
   for (const auto& region : regions_) {
-    entries_.push_back({region->range().start.value, region->range().size, region->host(), region->dirty(),
-                        region.get(), region->access() == Access::read_write});
+    auto& entries = region->windows() != nullptr ? on_demand_ : entries_;
+    entries.push_back({region->range().start.value, region->range().size, region->host(), region->dirty(), region.get(),
+                       region->access() == Access::read_write});
   }
   if (entries_.empty()) entries_.emplace_back();
   last_hit_.store(entries_.data(), std::memory_order_relaxed);
@@ -74,7 +75,7 @@ std::optional<Error> GuestMemory::refusal(GuestAddress at, std::uint64_t size, P
   }
   for (std::uint64_t done = 0; done < size;) {
     const GuestAddress here{at.value + done};
-    const Entry* entry = find_entry(here);
+    const Entry* entry = find_any(here);
     if (entry == nullptr) {
       return refuse(Errc::out_of_range, Blame::guest, "{:#x} bytes at {:#x}: {:#x} is no memory", size, at.value,
                     here.value);
@@ -108,6 +109,7 @@ Result<void> GuestMemory::read(GuestAddress at, Bytes out) const noexcept {
     return {};
   }
   if (auto error = refusal(at, out.size(), Permission::read)) return *error;
+  if (has_on_demand()) return read_runs(at, out);
   while (!out.empty()) {
     const Entry* entry = find_entry(at);
     const std::uint64_t offset = at.value - entry->start;
@@ -122,6 +124,7 @@ Result<void> GuestMemory::read(GuestAddress at, Bytes out) const noexcept {
 Result<void> GuestMemory::write(GuestAddress at, ConstBytes in) const noexcept {
   if (in.empty()) return {};
   if (auto error = refusal(at, in.size(), Permission::write)) return *error;
+  if (has_on_demand() && find_whole(at, in.size(), Permission::write) == nullptr) return write_runs(at, in);
   while (!in.empty()) {
     const Entry* entry = find_entry(at);
     const std::uint64_t offset = at.value - entry->start;
@@ -136,6 +139,9 @@ Result<void> GuestMemory::write(GuestAddress at, ConstBytes in) const noexcept {
 
 Result<void> GuestMemory::fill(const GuestRange& range, std::byte value) const noexcept {
   if (auto error = refusal(range.start, range.size, Permission::write)) return *error;
+  if (has_on_demand() && find_whole(range.start, range.size, Permission::write) == nullptr) {
+    return fill_runs(range, value);
+  }
   for (std::uint64_t done = 0; done < range.size;) {
     TRIVET_ASSIGN(const Slice part, run({range.start.value + done}, range.size - done, Permission::write));
     part.fill(0, part.size(), value);
@@ -147,6 +153,9 @@ Result<void> GuestMemory::fill(const GuestRange& range, std::byte value) const n
 Result<Slice> GuestMemory::run(GuestAddress at, std::uint64_t limit, Permission permission) const noexcept {
   const Entry* entry = find_entry(at);
   if (entry == nullptr || limit == 0 || (permission == Permission::write && !entry->writable)) [[unlikely]] {
+    if constexpr (maps_on_demand) {
+      if (limit != 0) return map_run(at, limit, permission);
+    }
     if (limit != 0) return *refusal(at, 1, permission);
     return refuse(Errc::out_of_range, Blame::guest, "no bytes at {:#x}", at.value);
   }
@@ -158,6 +167,11 @@ Result<Slice> GuestMemory::slice(const GuestRange& range, Permission permission)
   if (const auto found = find(range, permission)) [[likely]]
     return *found;
   if (auto error = refusal(range.start, range.size, permission)) return *error;
+  if (has_on_demand()) {
+    if (const Entry* entry = find_on_demand(range.start); entry != nullptr && range.size != 0) {
+      return map_whole(range, permission);
+    }
+  }
   return refuse(Errc::out_of_range, Blame::guest, "{:#x} bytes at {:#x} are not in one region", range.size,
                 range.start.value);
 }
@@ -168,11 +182,17 @@ Result<std::size_t> GuestMemory::slices(const GuestRange& range, Permission perm
   std::size_t count = 0;
   for (std::uint64_t done = 0; done < range.size; ++count) {
     if (count == out.size()) {
+      forget(out);
       return refuse(Errc::limit, Blame::caller, "{:#x} bytes at {:#x} are more than {} runs", range.size,
                     range.start.value, out.size());
     }
-    TRIVET_ASSIGN(out[count], run({range.start.value + done}, range.size - done, permission));
-    done += out[count].size();
+    auto part = run({range.start.value + done}, range.size - done, permission);
+    if (!part) {
+      forget(out.first(count));
+      return part.error();
+    }
+    done += part->size();
+    out[count] = std::move(*part);
   }
   return count;
 }

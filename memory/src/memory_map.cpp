@@ -47,4 +47,11 @@ Result<std::shared_ptr<const Region>> MemoryMap::remove(const GuestRange& range)
   return removed;
 }
 
+void MemoryMap::drop_windows() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!memory_->has_on_demand()) return;
+  memory_->drop_windows();
+  generation_.fetch_add(1, std::memory_order_release);
+}
+
 }  // namespace trivet::memory

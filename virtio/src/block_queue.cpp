@@ -221,6 +221,11 @@ BlockRequest& BlockQueue::take_slot(const BlockParts& parts, const Chain& chain)
 }
 
 void BlockQueue::free_slot(BlockRequest& request) noexcept {
+  if constexpr (memory::maps_on_demand) {  // what the driver may take back as soon as it is told
+    request.status = {};
+    const auto slices = request.big >= 0 ? big_->buffers(request.big).slices : std::span(request.few_slices);
+    memory::forget(slices.first(request.slices));
+  }
   if (request.big >= 0) big_->give_back(request.big);
   request.big = -1;
   free_.push_back(request.slot);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <array>
+#include <bit>
 #include <fmt/format.h>
 #include <string_view>
 
@@ -23,13 +24,38 @@ Chain Chain::entered(Chain chain, std::uint64_t address, std::uint32_t length, s
   if (length % sizeof(abi::VirtqDesc) != 0) return failed(chain, Rule::indirect_ragged, length);
   const std::uint32_t entries = length / std::uint32_t{sizeof(abi::VirtqDesc)};
   if (entries > abi::max_queue_size) return failed(chain, Rule::indirect_too_long, entries);
+  const auto descriptor = chain.next_;
   const auto table = chain.memory_->find({{address}, length}, memory::Permission::read);
-  if (!table) return failed(chain, Rule::indirect_outside_memory, address);
-  chain.table_ = table->host();
-  chain.table_size_ = entries;
   chain.next_ = 0;
   chain.in_indirect_ = true;
-  return chain;
+  if (table) [[likely]] {
+    chain.table_ = table->host();
+    chain.table_size_ = entries;
+    return chain;
+  }
+  if constexpr (memory::maps_on_demand) {
+    if (chain.memory_->has_on_demand() && chain.memory_->contains({{address}, length})) {
+      chain.table_ = std::bit_cast<const std::byte*>(address);
+      chain.table_size_ = 0;
+      chain.mapped_entries_ = static_cast<std::uint16_t>(entries);
+      return chain;
+    }
+  }
+  chain.in_indirect_ = false;
+  chain.next_ = descriptor;
+  return failed(chain, Rule::indirect_outside_memory, address);
+}
+
+Chain::Words Chain::mapped_words(Chain chain) noexcept {
+  if constexpr (memory::maps_on_demand) {
+    if (chain.next_ >= chain.mapped_entries_) return {chain.next_, 0, Rule::next_beyond_table};
+    const auto at = std::bit_cast<std::uint64_t>(chain.table_) + std::uint64_t{16} * chain.next_;
+    if (const auto words = chain.memory_->read_object<std::array<std::uint64_t, 2>>({at})) {
+      return {(*words)[0], (*words)[1], Rule::none};
+    }
+    return {at, 0, Rule::indirect_outside_memory};
+  }
+  return {0, 0, Rule::next_beyond_table};
 }
 
 Error Chain::fault(Chain chain) noexcept {

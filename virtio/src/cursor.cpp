@@ -72,11 +72,17 @@ Result<std::size_t> Cursor::slices(std::uint64_t bytes, std::span<memory::Slice>
   Cursor walk = *this;
   std::size_t count = 0;
   for (; bytes != 0; ++count) {
-    if (count == out.size()) return Error(Errc::limit, operation, "more runs of memory than there is room for");
+    if (count == out.size()) {
+      memory::forget(out);
+      return Error(Errc::limit, operation, "more runs of memory than there is room for");
+    }
     auto slice = walk.run(bytes);
-    if (!slice) return slice.error();
-    out[count] = *slice;
+    if (!slice) {
+      memory::forget(out.first(count));
+      return slice.error();
+    }
     bytes -= slice->size();
+    out[count] = std::move(*slice);
   }
   *this = walk;
   return count;

@@ -93,9 +93,9 @@ Result<std::optional<Queue>> DeviceHost::stop_queue(unsigned index) {
   return queue;
 }
 
-void DeviceHost::reset() {
+bool DeviceHost::reset() {
   reset_owed_ = true;
-  (void)run_on_executor(executor_, [&] { reset_here(); });
+  return run_on_executor(executor_, [&] { reset_here(); });
 }
 
 void DeviceHost::kick(unsigned index) {

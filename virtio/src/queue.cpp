@@ -91,28 +91,28 @@ Result<Queue> Queue::create(const QueueConfig& config, std::shared_ptr<const mem
 
 Result<void> Queue::resolve() {
   const auto generation = map_->generation();  // before the snapshot: a change in between is seen at the next look
-  auto snapshot = map_->snapshot();
   const auto parts = parts_of(config_);
-  std::array<std::byte*, 3> host{};
+  Held held{map_->snapshot(), {}};
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto permission = i == 2 ? memory::Permission::write : memory::Permission::read;
-    const auto slice = snapshot->slice(parts[i].range, permission);
+    auto slice = held.memory->slice(parts[i].range, permission);
     if (!slice) {
       return error_of(Errc::out_of_range, Blame::guest, "queue {}: {}, {:#x} bytes at {:#x}, is not in {} memory",
                       config_.index, parts[i].name, parts[i].range.size, parts[i].range.start.value,
                       i == 2 ? "writable" : "one region of");
     }
-    host[i] = slice->host();
+    held.ring[i] = std::move(*slice);
   }
-  const memory::Region& region = *snapshot->find(config_.device_area);
-  ring_ = {host[0],
-           host[1],
-           host[2],
+  const memory::Region& region = *held.memory->find(config_.device_area);
+  const bool moved = held_.memory != held.memory || ring_.descriptors != held.ring[0].host();
+  if (held_.memory && moved && in_flight() != 0) retired_.push_back(std::move(held_));
+  ring_ = {held.ring[0].host(),
+           held.ring[1].host(),
+           held.ring[2].host(),
            region.dirty(),
            config_.device_area.value - region.range().start.value,
            static_cast<std::uint16_t>(config_.size - 1)};
-  if (snapshot_ && snapshot_ != snapshot && in_flight() != 0) retired_.push_back(std::move(snapshot_));
-  snapshot_ = std::move(snapshot);
+  held_ = std::move(held);
   generation_ = generation;
   return {};
 }

@@ -23,6 +23,9 @@ Result<void> Bus::insert(std::uint64_t first, std::uint64_t size, BusDevice& dev
                  fmt::format("{} at {} {:#x}-{:#x} overlaps {} at {:#x}-{:#x}", device_name, name_, first, last,
                              next->name, next->first, next->last));
   }
+  if (claim_) {
+    if (const auto claimed = claim_(first, size); !claimed) return claimed.error().within(device_name);
+  }
   entries_.insert(next, Entry{first, last, &device, std::string(device_name)});
   return {};
 }

@@ -37,4 +37,17 @@ void BusIo::mmio_write(GuestAddress at, ConstBytes data, Posted) noexcept {
   write(memory_, at.value, data);
 }
 
+void BusIo::pci_config_read(const PciAddress& function, std::uint16_t offset, Bytes data) noexcept {
+  count(accesses_);
+  if (pci_ != nullptr) return pci_->read(function, offset, data);
+  count(unclaimed_);
+  std::fill(data.begin(), data.end(), std::byte{0xff});
+}
+
+void BusIo::pci_config_write(const PciAddress& function, std::uint16_t offset, ConstBytes data) noexcept {
+  count(accesses_);
+  if (pci_ != nullptr) return pci_->write(function, offset, data);
+  count(unclaimed_);
+}
+
 }  // namespace trivet::vmm

@@ -57,7 +57,13 @@ std::vector<OptionInfo> option_infos() {
   std::vector<OptionInfo> infos;
   boost::mp11::mp_for_each<described::Members<Config>>([&](auto member) {
     using Value = std::remove_cvref_t<decltype(std::declval<Config>().*member.pointer)>;
-    infos.push_back({member.name, keys_of<Value>(), described::is_list<Value>});
+    OptionInfo info{member.name, keys_of<Value>(), described::is_list<Value>, false};
+    if constexpr (described::is_list<Value>) {
+      Config with_one;
+      (with_one.*member.pointer).emplace_back();
+      info.bare = validate(with_one).has_value();
+    }
+    infos.push_back(std::move(info));
   });
   return infos;
 }

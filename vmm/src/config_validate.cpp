@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <algorithm>
 #include <fmt/format.h>
+#include <initializer_list>
 
 #include <trivet/vmm/config.hpp>
 
@@ -27,6 +28,21 @@ Result<void> check_range(std::string_view what, T value, T least, T most) {
 Result<void> check_path(std::string_view what, std::string_view path, bool may_be_empty = false) {
   if (path.empty() && !may_be_empty) return refuse(Errc::invalid_argument, fmt::format("{} is missing", what));
   if (path.size() > most_path) return refuse(Errc::out_of_range, fmt::format("{} is longer than a path can be", what));
+  return {};
+}
+
+Result<void> check_word(std::string_view what, std::string_view value, std::initializer_list<std::string_view> words) {
+  if (std::find(words.begin(), words.end(), value) != words.end()) return {};
+  return refuse(Errc::invalid_argument,
+                fmt::format("{} must be one of {}, not '{}'", what, fmt::join(words, ", "), value));
+}
+
+Result<void> check_platform(const PlatformConfig& platform) {
+  TRIVET_TRY(check_word("platform irqchip", platform.irqchip, {"auto", "full", "split"}));
+  TRIVET_TRY(check_word("platform virtio", platform.virtio, {"auto", "mmio", "pci"}));
+  if (platform.irqchip == "split" && platform.virtio == "mmio") {
+    return refuse(Errc::invalid_argument, "platform virtio=mmio needs interrupt lines, which irqchip=split has not");
+  }
   return {};
 }
 
@@ -92,6 +108,7 @@ Result<void> validate(const Config& config) {
   }
   TRIVET_TRY(check_range("memory size_mib", config.memory.size_mib, least_memory_mib, most_memory_mib));
   TRIVET_TRY(check_range("vcpu num", config.vcpu.num, 1u, most_vcpus));
+  TRIVET_TRY(check_platform(config.platform));
   TRIVET_TRY(check_kernel(config.kernel));
   TRIVET_TRY(check_range("the number of block devices", config.block.size(), std::size_t{0}, most_devices));
   TRIVET_TRY(check_range("the number of consoles", config.console.size(), std::size_t{0}, most_devices));

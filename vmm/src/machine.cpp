@@ -63,6 +63,7 @@ Outcome Machine::wait() {
   auto outcome = it.gate.wait();
   if (it.down) return outcome;
   it.down = true;
+  (void)it.vm->pause();                                  // a guest that needs no runner to run would go on
   for (const auto& runner : it.runners) runner->join();  // `finish` has kicked them
   if (it.virtio) it.loop->run_and_wait([&] { it.virtio->reset(); });
   it.loop->stop();
@@ -89,7 +90,9 @@ std::string_view Machine::hypervisor() const noexcept {
 
 std::vector<std::string> Machine::devices() const {
   auto lines = impl_->virtio->descriptions();
-  lines.insert(lines.begin(), fmt::format("serial: 16550A at port {:#x}, gsi {}", layout::com1_port, layout::com1_gsi));
+  const auto interrupt =
+      impl_->platform.irqchip == IrqchipKind::full ? fmt::format("gsi {}", layout::com1_gsi) : "polled";
+  lines.insert(lines.begin(), fmt::format("serial: 16550A at port {:#x}, {}", layout::com1_port, interrupt));
   return lines;
 }
 

@@ -33,7 +33,8 @@ class MachineBuilder {
     TRIVET_TRY(make_vcpus(boot));
     TRIVET_TRY(connect_devices());
     for (auto* runner : it_.vm->runners()) {
-      it_.runners.push_back(std::make_unique<RunnerThread>(*runner, it_.gate, it_.ports, it_.addresses, it_.first_run));
+      it_.runners.push_back(
+          std::make_unique<RunnerThread>(*runner, it_.gate, it_.ports, it_.addresses, it_.pci.get(), it_.first_run));
     }
     return std::unique_ptr<Machine>(new Machine(std::move(impl_)));
   }
@@ -46,6 +47,8 @@ class MachineBuilder {
   Result<void> attach_legacy_devices();
   [[nodiscard]] PlatformInfo platform() const;
   Result<void> make_vcpus(const BootState& boot);
+  Result<void> claim_accesses();
+  Result<void> attach_pci();
   Result<void> connect_devices();
 
   const BackendRegistry& registry_;
@@ -96,8 +99,14 @@ Result<void> MachineBuilder::make_vm() {
     return Error(Errc::limit, "make the machine",
                  fmt::format("vcpu num={}: {} takes at most {}", it_.config.vcpu.num, hypervisor.name(), most));
   }
+  TRIVET_ASSIGN(it_.platform, choose_platform(it_.config.platform, hypervisor));
+  TRIVET_TRY(it_.virtio->place(it_.platform.virtio));
+  if (it_.platform.virtio == VirtioTransport::pci) {
+    TRIVET_ASSIGN(it_.pci, PciHost::create(layout::pci_ecam, layout::pci_memory));
+  }
   VmConfig wanted;
   wanted.max_vcpus = it_.config.vcpu.num;
+  wanted.irqchip = it_.platform.irqchip;
   TRIVET_ASSIGN(it_.vm, it_.hypervisor->create(wanted));
   return {};
 }
@@ -126,6 +135,7 @@ Result<void> MachineBuilder::attach_legacy_devices() {
   TRIVET_TRY(it_.ports.insert(layout::rtc_port, Rtc::size, it_.rtc, "rtc"));
   TRIVET_TRY(it_.ports.insert(I8042::base, I8042::size, it_.i8042, "i8042"));
   TRIVET_TRY(it_.ports.insert(layout::sleep_control_port, AcpiRegisters::size, it_.acpi_registers, "acpi"));
+  TRIVET_TRY(it_.ports.insert(layout::panic_port, PanicPort::size, it_.panic_port, "panic port"));
   return {};
 }
 
@@ -134,10 +144,16 @@ PlatformInfo MachineBuilder::platform() const {
   info.ram_bytes = it_.config.memory.size_mib * layout::mebibyte;
   info.apic_ids.resize(it_.config.vcpu.num);
   std::iota(info.apic_ids.begin(), info.apic_ids.end(), 0u);
-  info.ioapic = IoApicInfo{};
   info.serial.push_back(SerialInfo{});
+  if (it_.platform.irqchip == IrqchipKind::full) {
+    info.ioapic = IoApicInfo{};
+  } else {
+    info.serial.back().gsi.reset();  // Linux polls it
+  }
   info.rtc = RtcInfo{};
+  info.panic_port = true;
   info.virtio_mmio = it_.virtio->platform();
+  if (it_.pci) info.pci = PciInfo{it_.pci->ecam_range(), it_.pci->window_range(), layout::pci_last_bus};
   return info;
 }
 
@@ -155,15 +171,43 @@ Result<void> MachineBuilder::make_vcpus(const BootState& boot) {
   return {};
 }
 
+/// Where the hypervisor must know which accesses are ours, all that the buses have is claimed here, and nowhere else.
+Result<void> MachineBuilder::claim_accesses() {
+  auto* claims = it_.vm->io_claims();
+  if (claims == nullptr) return {};
+  it_.ports.claim_through([claims](std::uint64_t first, std::uint64_t size) {
+    return claims->claim_ports(static_cast<std::uint16_t>(first), static_cast<std::uint32_t>(size));
+  });
+  it_.addresses.claim_through([claims](std::uint64_t first, std::uint64_t size) {
+    return claims->claim_memory({GuestAddress{first}, size});
+  });
+  if (it_.pci) TRIVET_TRY(it_.pci->claim_through(*claims));
+  return {};
+}
+
+Result<void> MachineBuilder::attach_pci() {
+  if (!it_.pci) return {};
+  auto& host = *it_.pci;
+  TRIVET_TRY(it_.ports.insert(PciHost::ports_first, PciHost::ports_size, host.ports(), "PCI configuration"));
+  const auto& ecam = host.ecam_range();
+  TRIVET_TRY(it_.addresses.insert(ecam.start.value, ecam.size, host.ecam(), "PCI ECAM"));
+  const auto& window = host.window_range();
+  return it_.addresses.insert(window.start.value, window.size, host.window(), "PCI memory");
+}
+
 Result<void> MachineBuilder::connect_devices() {
   auto* router = it_.vm->irq_router();
   if (router == nullptr) {
-    return Error::unsupported("make the machine", fmt::format("{} gives no interrupt lines", it_.hypervisor->name()));
+    return Error::unsupported("make the machine", fmt::format("{} gives no interrupts", it_.hypervisor->name()));
   }
-  TRIVET_ASSIGN(auto line, router->line(layout::com1_gsi, trivet::Trigger::edge));
-  it_.serial->connect(std::move(line));
+  if (it_.platform.irqchip == IrqchipKind::full) {
+    TRIVET_ASSIGN(auto line, router->line(layout::com1_gsi, trivet::Trigger::edge));
+    it_.serial->connect(std::move(line));
+  }
+  TRIVET_TRY(claim_accesses());
   TRIVET_TRY(attach_legacy_devices());
-  TRIVET_TRY(it_.virtio->connect(*it_.vm, it_.addresses));
+  TRIVET_TRY(attach_pci());
+  TRIVET_TRY(it_.virtio->connect(*it_.vm, it_.addresses, it_.pci.get()));
   it_.ports.seal();
   it_.addresses.seal();
   return {};

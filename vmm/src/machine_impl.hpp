@@ -11,8 +11,10 @@
 #include <trivet/vmm/event_loop.hpp>
 #include <trivet/vmm/i8042.hpp>
 #include <trivet/vmm/machine.hpp>
+#include <trivet/vmm/panic_port.hpp>
 #include <trivet/vmm/rtc.hpp>
 
+#include "platform_choice.hpp"
 #include "run_gate.hpp"
 #include "runner_thread.hpp"
 #include "serial_console.hpp"
@@ -26,6 +28,7 @@ struct Machine::Impl final : PowerControl {
 
   void power_off() noexcept override { gate.finish({End::power_off, {}, {}}); }
   void reset() noexcept override { gate.finish({End::reset, {}, {}}); }
+  void crash() noexcept override { gate.finish({End::crash, "it reported a crash", {}}); }
 
   void kick_all() {
     if (!vm) return;
@@ -42,8 +45,11 @@ struct Machine::Impl final : PowerControl {
   std::unique_ptr<Vm> vm;
   AcpiRegisters acpi_registers{*this};
   I8042 i8042{*this};
+  PanicPort panic_port{*this};
   Rtc rtc;
   std::unique_ptr<SerialConsole> serial;
+  PlatformChoice platform;
+  std::unique_ptr<PciHost> pci;  // where the devices are on PCI
   std::unique_ptr<VirtioDevices> virtio;
   std::atomic<std::uint64_t> first_run{0};
   std::vector<std::unique_ptr<RunnerThread>> runners;

@@ -26,11 +26,33 @@ po::options_description description() {
   return all;
 }
 
-Result<std::vector<po::option>> split(std::span<const std::string> arguments) {
+/// The same words with an empty group behind each option that stands alone and may: the parser takes whatever follows
+/// an option for its value.
+Result<std::vector<std::string>> with_groups(std::span<const std::string> arguments,
+                                             const std::vector<OptionInfo>& infos) {
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const auto& word = arguments[i];
+    words.push_back(word);
+    const auto info = std::find_if(infos.begin(), infos.end(), [&](const auto& it) { return word == "--" + it.name; });
+    if (info == infos.end()) continue;
+    const bool alone = i + 1 == arguments.size() || arguments[i + 1].starts_with("--");
+    if (alone && !info->bare) return Error(Errc::invalid_argument, operation, fmt::format("{} needs a value", word));
+    if (alone) {
+      words.emplace_back();
+    } else {
+      words.push_back(arguments[++i]);
+    }
+  }
+  return words;
+}
+
+Result<std::vector<po::option>> split(std::span<const std::string> arguments, const std::vector<OptionInfo>& infos) {
   namespace style = po::command_line_style;
+  TRIVET_ASSIGN(const auto words, with_groups(arguments, infos));
   try {
     const auto known = description();
-    return po::command_line_parser(std::vector<std::string>(arguments.begin(), arguments.end()))
+    return po::command_line_parser(words)
         .options(known)
         .style(style::unix_style & ~style::allow_guessing)
         .run()
@@ -43,10 +65,10 @@ Result<std::vector<po::option>> split(std::span<const std::string> arguments) {
 }  // namespace
 
 Result<RunOptions> parse_run_options(std::span<const std::string> arguments) {
-  TRIVET_ASSIGN(const auto given, split(arguments));
+  const auto infos = option_infos();
+  TRIVET_ASSIGN(const auto given, split(arguments, infos));
   RunOptions options;
   std::vector<std::string> once;
-  const auto infos = option_infos();
   for (const auto& option : given) {
     if (option.position_key >= 0) {
       return Error(Errc::invalid_argument, operation, fmt::format("unexpected argument '{}'", option.value.front()));
@@ -75,8 +97,8 @@ Result<RunOptions> parse_run_options(std::span<const std::string> arguments) {
 std::string run_options_help() {
   std::string text;
   for (const auto& option : option_infos()) {
-    text += fmt::format("  --{} {}{}\n", option.name, option.keys.empty() ? "NAME" : option.keys,
-                        option.repeatable ? "   (repeatable)" : "");
+    const auto* often = option.bare ? "   (repeatable; may stand alone)" : option.repeatable ? "   (repeatable)" : "";
+    text += fmt::format("  --{} {}{}\n", option.name, option.keys.empty() ? "NAME" : option.keys, often);
   }
   return text;
 }

@@ -89,11 +89,12 @@ void RunnerThread::loop() noexcept {
 void RunnerThread::handle(const Exit& exit) {
   if (std::holds_alternative<exits::Kicked>(exit)) return;  // `pass` knows why
   Result<void> answered;
-  if (std::holds_alternative<exits::Msr>(exit)) {
-    answered = runner_.vcpu()->answer_msr(std::nullopt);  // this machine has no MSRs of its own: the access faults
-  } else if (std::holds_alternative<exits::Hypercall>(exit)) {
+  auto* vcpu = runner_.vcpu();  // null where the runner serves several, which has no such exits
+  if (std::holds_alternative<exits::Msr>(exit) && vcpu != nullptr) {
+    answered = vcpu->answer_msr(std::nullopt);  // this machine has no MSRs of its own: the access faults
+  } else if (std::holds_alternative<exits::Hypercall>(exit) && vcpu != nullptr) {
     constexpr auto not_known = static_cast<std::uint64_t>(-1000);  // -KVM_ENOSYS, as Linux guests know it
-    answered = runner_.vcpu()->answer_hypercall(not_known);
+    answered = vcpu->answer_hypercall(not_known);
   } else {
     gate_.finish(ending(exit));
   }

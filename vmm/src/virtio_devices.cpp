@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include "virtio_devices.hpp"
 
-#include <array>
 #include <fmt/format.h>
 
-#include <trivet/virtio/abi/mmio.hpp>
 #include <trivet/virtio/block.hpp>
 #include <trivet/virtio/console.hpp>
 #include <trivet/virtio/raw_disk.hpp>
@@ -21,7 +19,6 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const Config& confi
                                                              std::shared_ptr<const memory::MemoryMap> memory) {
   std::unique_ptr<VirtioDevices> devices(new VirtioDevices(loop, std::move(memory)));
   TRIVET_TRY(devices->open_all(config));
-  TRIVET_TRY(devices->place());
   return devices;
 }
 
@@ -74,7 +71,12 @@ Result<void> VirtioDevices::open_kind(const char* kind, const std::vector<Device
   return {};
 }
 
-Result<void> VirtioDevices::place() {
+Result<void> VirtioDevices::place(VirtioTransport transport) {
+  transport_ = transport;
+  return transport == VirtioTransport::mmio ? place_on_mmio() : place_on_pci();
+}
+
+Result<void> VirtioDevices::place_on_mmio() {
   TRIVET_ASSIGN(auto windows, AddressAllocator::create(layout::virtio_mmio));
   TRIVET_ASSIGN(auto pins, IdAllocator::create(0, static_cast<std::uint32_t>(layout::virtio_gsis.size()) - 1));
   std::size_t shared = 0;
@@ -88,44 +90,78 @@ Result<void> VirtioDevices::place() {
   return {};
 }
 
+Result<void> VirtioDevices::place_on_pci() {
+  constexpr std::size_t most = PciHost::most_devices - 1;  // 0 is the host bridge
+  if (slots_.size() > most) {
+    return Error(Errc::limit, "place the virtio devices",
+                 fmt::format("platform virtio=pci: {} devices, PCI bus 0 takes {}", slots_.size(), most));
+  }
+  std::uint8_t device = 0;
+  for (auto& slot : slots_) slot.address.device = ++device;
+  return {};
+}
+
 std::vector<VirtioMmioInfo> VirtioDevices::platform() const {
   std::vector<VirtioMmioInfo> all;
+  if (transport_ != VirtioTransport::mmio) return all;
   for (const auto& slot : slots_) all.push_back({slot.range, slot.gsi, Trigger::edge});
   return all;
 }
 
-Result<void> VirtioDevices::connect(Vm& vm, Bus& bus) {
+virtio::ErrorLog VirtioDevices::log_of(const Slot& slot) const {
+  return [name = slot.name](const Error& error) { log::warning(to_string(error.within(name))); };
+}
+
+Result<void> VirtioDevices::connect_mmio(Slot& slot, Vm& vm, Bus& bus) {
+  TRIVET_ASSIGN(slot.line, vm.irq_router()->line(slot.gsi, trivet::Trigger::edge));
+  virtio::MmioConfig config;
+  config.base = slot.range.start;
+  config.memory = memory_;
+  config.executor = loop_.executor();
+  config.interrupt = slot.line.get();
+  config.doorbells = vm.doorbells();
+  config.log = log_of(slot);
+  TRIVET_ASSIGN(slot.mmio, virtio::MmioTransport::create(std::move(slot.device), std::move(config)));
+  slot.window = std::make_unique<Window>(*slot.mmio);
+  return bus.insert(slot.range.start.value, slot.range.size, *slot.window, slot.name);
+}
+
+Result<void> VirtioDevices::connect_pci(Slot& slot, Vm& vm, PciHost& host) {
+  virtio::PciConfig config;
+  config.memory = memory_;
+  config.executor = loop_.executor();
+  config.router = vm.irq_router();
+  config.requester = slot.address.bdf();
+  config.doorbells = vm.doorbells();
+  config.log = log_of(slot);
+  TRIVET_ASSIGN(slot.pci, virtio::PciTransport::create(std::move(slot.device), std::move(config)));
+  return host.attach(slot.address, *slot.pci, slot.name);
+}
+
+Result<void> VirtioDevices::connect(Vm& vm, Bus& bus, PciHost* pci) {
   for (auto& slot : slots_) {
-    TRIVET_ASSIGN(slot.line, vm.irq_router()->line(slot.gsi, trivet::Trigger::edge));
-    virtio::MmioConfig config;
-    config.base = slot.range.start;
-    config.memory = memory_;
-    config.executor = loop_.executor();
-    config.interrupt = slot.line.get();
-    config.doorbells = vm.doorbells();
-    config.log = [name = slot.name](const Error& error) { log::warning(to_string(error.within(name))); };
-    auto transport = virtio::MmioTransport::create(std::move(slot.device), std::move(config));
-    if (!transport) return transport.error().within(slot.name);
-    slot.transport = std::move(*transport);
-    slot.window = std::make_unique<Window>(*slot.transport);
-    TRIVET_TRY(bus.insert(slot.range.start.value, slot.range.size, *slot.window, slot.name));
+    const auto connected =
+        transport_ == VirtioTransport::mmio ? connect_mmio(slot, vm, bus) : connect_pci(slot, vm, *pci);
+    if (!connected) return connected.error().within(slot.name);
   }
   return {};
 }
 
 void VirtioDevices::reset() noexcept {
-  constexpr auto status = offsetof(virtio::abi::MmioRegisters, status);
-  constexpr std::array<std::byte, 4> zero{};
   for (auto& slot : slots_) {
-    if (slot.transport) slot.transport->write(status, zero);  // as the driver would
+    if (slot.mmio) slot.mmio->reset();
+    if (slot.pci) slot.pci->reset();
   }
 }
 
 std::vector<std::string> VirtioDevices::descriptions() const {
   std::vector<std::string> lines;
   for (const auto& slot : slots_) {
-    lines.push_back(
-        fmt::format("{}: virtio-mmio at {:#x}, gsi {}, {}", slot.name, slot.range.start.value, slot.gsi, slot.what));
+    const auto where = transport_ == VirtioTransport::mmio
+                           ? fmt::format("virtio-mmio at {:#x}, gsi {}", slot.range.start.value, slot.gsi)
+                           : fmt::format("virtio-pci at {:02x}:{:02x}.{}", slot.address.bus, slot.address.device,
+                                         slot.address.function);
+    lines.push_back(fmt::format("{}: {}, {}", slot.name, where, slot.what));
   }
   return lines;
 }

@@ -6,31 +6,41 @@
 #include <vector>
 
 #include <trivet/core/interrupt_line.hpp>
+#include <trivet/core/pci_address.hpp>
 #include <trivet/core/unique_fd.hpp>
 #include <trivet/core/vm.hpp>
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/virtio/device.hpp>
 #include <trivet/virtio/mmio_transport.hpp>
+#include <trivet/virtio/pci_transport.hpp>
 #include <trivet/vmm/bus.hpp>
 #include <trivet/vmm/config.hpp>
 #include <trivet/vmm/event_loop.hpp>
+#include <trivet/vmm/pci_host.hpp>
 #include <trivet/vmm/platform_info.hpp>
+
+#include "platform_choice.hpp"
 
 namespace trivet::vmm {
 
-/// The machine's virtio devices, each behind the MMIO transport with a window and an interrupt of its own.
+/// The machine's virtio devices: each behind the MMIO transport with a window and an interrupt of its own, or each a
+/// PCI function.
 /// Thread rule: one thread at a time; destroyed after the loop stopped or before it started.
 class VirtioDevices {
  public:
-  /// Opens what the devices stand on and gives each its place. Errors name the option and the file.
+  /// Opens what the devices stand on. Errors name the option and the file.
   static Result<std::unique_ptr<VirtioDevices>> create(const Config& config, EventLoop& loop,
                                                        std::shared_ptr<const memory::MemoryMap> memory);
 
-  /// What the guest is told.
+  /// Gives each its place. `limit` when there are more than places.
+  Result<void> place(VirtioTransport transport);
+
+  /// What the guest is told of those on MMIO; those on PCI it finds.
   [[nodiscard]] std::vector<VirtioMmioInfo> platform() const;
 
-  /// Ties them to a VM: interrupt lines, doorbells where it has them, windows on the bus.
-  Result<void> connect(Vm& vm, Bus& bus);
+  /// Ties them to a VM: interrupts, doorbells where it has them, windows on the bus or functions on `pci`, which is
+  /// there if they were placed on PCI.
+  Result<void> connect(Vm& vm, Bus& bus, PciHost* pci);
 
   /// Every device lets go of guest memory. While the loop runs; no vCPU may.
   void reset() noexcept;
@@ -51,16 +61,20 @@ class VirtioDevices {
   };
 
   struct Slot {
-    std::size_t index = 0;  ///< among its kind
-    std::string name;       ///< "block 0"
-    std::string what;       ///< "/disk.img"
-    GuestRange range;
-    std::uint32_t gsi = 0;
+    std::size_t index = 0;                   ///< among its kind
+    std::string name;                        ///< "block 0"
+    std::string what;                        ///< "/disk.img"
     UniqueFd input, output;                  ///< a console's
     std::unique_ptr<virtio::Device> device;  ///< until the transport has it
+    // On MMIO:
+    GuestRange range;
+    std::uint32_t gsi = 0;
     std::unique_ptr<InterruptLine> line;
-    std::unique_ptr<virtio::MmioTransport> transport;
+    std::unique_ptr<virtio::MmioTransport> mmio;
     std::unique_ptr<Window> window;
+    // On PCI:
+    PciAddress address;
+    std::unique_ptr<virtio::PciTransport> pci;
   };
 
   VirtioDevices(EventLoop& loop, std::shared_ptr<const memory::MemoryMap> memory)
@@ -74,10 +88,15 @@ class VirtioDevices {
   template <class DeviceConfig>
   Result<void> open_kind(const char* kind, const std::vector<DeviceConfig>& configs);
 
-  Result<void> place();
+  Result<void> place_on_mmio();
+  Result<void> place_on_pci();
+  Result<void> connect_mmio(Slot& slot, Vm& vm, Bus& bus);
+  Result<void> connect_pci(Slot& slot, Vm& vm, PciHost& host);
+  [[nodiscard]] virtio::ErrorLog log_of(const Slot& slot) const;
 
   EventLoop& loop_;
   std::shared_ptr<const memory::MemoryMap> memory_;
+  VirtioTransport transport_ = VirtioTransport::mmio;
   std::vector<Slot> slots_;
 };
 

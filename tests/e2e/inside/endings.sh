@@ -25,6 +25,16 @@ check "triple fault: the guest asked for it" has '^TRIVET-DONE reboot' /tmp/log
 check "triple fault: exit status 3" is $status 3
 check "triple fault: one line says so" has '[Tt]riple fault' /tmp/err
 
+# The built-in guest finds a device that does not answer: it says so, and the run fails.
+mkfifo /tmp/silent
+exec 9<>/tmp/silent
+timeout 120 "$TRIVET_BIN" run --hypervisor kvm --rng source=/tmp/silent </dev/null >/tmp/log 2>/tmp/err
+status=$?
+exec 9>&-
+check "a failing tour: the guest said so" has '^guest: FAILED' /tmp/log
+check "a failing tour: exit status 4" is $status 4
+check "a failing tour: one line says so" has 'reported a crash' /tmp/err
+
 # In a pseudo-terminal: prints before, during and after as stty sees it, and the status.
 cat >/tmp/signalled <<SIGNALLED
 . "$lib"

@@ -39,7 +39,14 @@ void read_madt(Bytes table) {
 
 void read_aml(Bytes table) {
   find_sleep_type(table, sleep_type);
+  if (acpi.panic_port == 0) acpi.panic_port = find_panic_port(table);
+  acpi.pci_host = acpi.pci_host || has_pci_host(table);
   acpi.device_count = find_virtio_mmio(table, acpi.devices, acpi.device_count, AcpiFacts::most_devices);
+}
+
+void read_mcfg(Bytes table) {
+  bool first = table.size >= 60 && (table.u32(52) & 0xffff) == 0 && table.u8(54) == 0;  // segment 0, from bus 0 on
+  if (first && table.u64(44) < reachable) acpi.ecam = table.u64(44);
 }
 
 void read_fadt(Bytes table) {
@@ -68,6 +75,7 @@ void read_table(std::uint64_t address) {
   if (signature == table_signature("APIC")) read_madt(table);
   if (signature == table_signature("FACP")) read_fadt(table);
   if (signature == table_signature("SSDT")) read_aml(table);
+  if (signature == table_signature("MCFG")) read_mcfg(table);
 }
 
 void write_register(std::uint8_t space, std::uint64_t address, std::uint8_t value) {
@@ -111,6 +119,12 @@ bool acpi_power_off() {
   }
   if (pm1a_control == 0) return false;
   out16(pm1a_control, static_cast<std::uint16_t>((sleep_type << 10) | enable_full));
+  return did_not_happen();
+}
+
+bool acpi_report_crash() {
+  if (acpi.panic_port == 0) return false;
+  out8(acpi.panic_port, 1);
   return did_not_happen();
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-// As much of ACPI as a small guest needs: processors, power off, reset, virtio-mmio devices.
+// As much of ACPI as a small guest needs: processors, power off, reset, virtio-mmio devices, the PCI host.
 #pragma once
 
 #include <cstddef>
@@ -30,6 +30,9 @@ struct AcpiFacts {
   bool hardware_reduced = false;
   MmioDevice devices[most_devices] = {};
   std::size_t device_count = 0;
+  std::uint64_t ecam = 0;        ///< of bus 0; 0: none named
+  std::uint16_t panic_port = 0;  ///< QEMU0001's; 0: none
+  bool pci_host = false;         ///< the DSDT has one
 };
 
 extern AcpiFacts acpi;
@@ -39,6 +42,8 @@ void acpi_start(const BootInfo& info);
 
 /// Powers off through the sleep control register, or PM1a; returns false where there is neither.
 bool acpi_power_off();
+/// Reports a crash through the port of QEMU0001; returns false where there is none.
+bool acpi_report_crash();
 /// Resets through the FADT's reset register; returns false where there is none.
 bool acpi_reset();
 

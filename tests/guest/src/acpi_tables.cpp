@@ -13,6 +13,7 @@ bool matches(Bytes bytes, std::size_t at, const char* text) {
   return true;
 }
 
+constexpr std::uint8_t port_descriptor = 0x47;     // ACPI 6.4.2.5
 constexpr std::uint8_t memory32_fixed = 0x86;      // ACPI 6.4.3.4
 constexpr std::uint8_t extended_interrupt = 0x89;  // ACPI 6.4.3.6
 constexpr std::uint8_t qword_space = 0x8a;         // ACPI 6.4.3.5.1
@@ -43,6 +44,25 @@ void find_sleep_type(Bytes aml, std::uint8_t& type) {
     if (first == byte_prefix) type = aml.u8(element + 1);
     return;
   }
+}
+
+std::uint16_t find_panic_port(Bytes aml) {
+  bool found = false;
+  for (std::size_t at = 36; at + 8 <= aml.size; ++at) {
+    if (matches(aml, at, "QEMU0001")) found = true;
+    if (found && aml.u8(at) == port_descriptor) return static_cast<std::uint16_t>(aml.u32(at + 2));
+  }
+  return 0;
+}
+
+bool has_pci_host(Bytes aml) {
+  constexpr std::uint32_t pnp0a03 = 0x030ad041, pnp0a08 = 0x080ad041;  // as EISA ids lie in memory
+  for (std::size_t at = 36; at + 4 <= aml.size; ++at) {
+    if (aml.u8(at) != 0x41) continue;
+    std::uint32_t id = aml.u32(at);
+    if (id == pnp0a03 || id == pnp0a08) return true;
+  }
+  return false;
 }
 
 std::size_t find_virtio_mmio(Bytes aml, MmioDevice* devices, std::size_t count, std::size_t most) {

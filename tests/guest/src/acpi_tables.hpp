@@ -35,6 +35,10 @@ Bytes table_at(std::uint64_t address);
 std::uint64_t scan_for_rsdp();
 /// Sets `type` to the first element of \_S5 if `aml` has it.
 void find_sleep_type(Bytes aml, std::uint8_t& type);
+/// The port of QEMU0001, by which a crash is reported; 0 where there is none.
+std::uint16_t find_panic_port(Bytes aml);
+/// Whether it has a device PNP0A03 or PNP0A08.
+bool has_pci_host(Bytes aml);
 /// Adds each LNRO0005 device with its first memory range and interrupt; returns the new count.
 std::size_t find_virtio_mmio(Bytes aml, MmioDevice* devices, std::size_t count, std::size_t most);
 

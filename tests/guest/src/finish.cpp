@@ -38,7 +38,13 @@ void finish_failed(std::uint32_t line) {
     halt_forever();
   }
   print_line("guest: failed, line ", line);
+  report_crash();
   finish("poweroff");
+}
+
+void report_crash() {
+  flush_console();
+  (void)acpi_report_crash();
 }
 
 void finish(Text how) {

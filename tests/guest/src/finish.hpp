@@ -12,8 +12,11 @@ namespace guest {
 void finish_through_test_port();
 /// Ends well.
 [[noreturn]] void finish_passed();
-/// Ends badly: to the conformance host with `line`, else by power off after a message.
+/// Ends badly: to the conformance host with `line`, else by a message and a reported crash, or power off.
 [[noreturn]] void finish_failed(std::uint32_t line);
+
+/// Reports a crash, by which the program that runs this fails too; returns where nobody takes the report.
+void report_crash();
 
 /// Ends as the command line says (`end=poweroff|reset|halt|triple`); power off is the default.
 [[noreturn]] void finish(Text how);

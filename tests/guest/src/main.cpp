@@ -39,6 +39,7 @@ BootInfo info;
   Text end = "poweroff";
   info.option("end", end);
   print_line(good ? "guest: done, " : "guest: FAILED, ", end);
+  if (!good) report_crash();
   finish(end);
 }
 

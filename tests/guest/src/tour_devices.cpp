@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include "acpi.hpp"
 #include "tour.hpp"
-#include "virtio.hpp"
+#include "virtio_mmio.hpp"
+#include "virtio_pci.hpp"
 
 namespace guest {
 namespace {
@@ -135,21 +136,55 @@ bool tour_device(VirtioDevice& device) {
   }
 }
 
+bool use(VirtioDevice& device) {
+  bool fine = tour_device(device);
+  if (!fine) print_line("virtio: ", name_of(device.id()), " FAILED");
+  device.stop();
+  return fine;
+}
+
+bool tour_mmio() {
+  bool good = true;
+  for (std::size_t i = 0; i < acpi.device_count; ++i) {
+    const MmioDevice& where = acpi.devices[i];
+    VirtioMmio transport;
+    if (!transport.find(where)) continue;
+    VirtioDevice device(transport);
+    print_line("virtio: ", name_of(device.id()), " (", device.id(), ") at ", Hex{where.address}, " gsi ", where.gsi);
+    good = use(device) && good;
+  }
+  return good;
+}
+
+bool tour_pci() {
+  bool good = true;
+  for (std::uint8_t number = 0; pci_present() && number < 32; ++number) {
+    PciFunction where{number, 0};
+    std::uint32_t identity = pci_read32(where, 0);
+    // Both ways to configuration space must show the same.
+    if (pci_port_read32(where, 0) != identity) {
+      print_line("pci: ", std::uint64_t{number}, " differs between ECAM and ports: FAILED");
+      good = false;
+    }
+    if ((identity & 0xffff) == 0xffff || (identity & 0xffff) == 0) continue;
+    VirtioPci transport;
+    if (!transport.find(where)) {
+      print_line("pci: ", std::uint64_t{number}, " is ", Hex{identity & 0xffff, 4}, ":", Hex{identity >> 16, 4});
+      continue;
+    }
+    VirtioDevice device(transport);
+    print_line("virtio: ", name_of(device.id()), " (", device.id(), ") at pci ", std::uint64_t{number}, " bar ",
+               Hex{transport.bar()});
+    good = use(device) && good;
+  }
+  return good;
+}
+
 }  // namespace
 
 bool tour_devices() {
-  bool good = true;
-  for (std::size_t i = 0; i < acpi.device_count; ++i) {
-    VirtioDevice device;
-    const MmioDevice& where = acpi.devices[i];
-    if (!device.find(where)) continue;
-    print_line("virtio: ", name_of(device.id()), " (", device.id(), ") at ", Hex{where.address}, " gsi ", where.gsi);
-    bool fine = tour_device(device);
-    if (!fine) print_line("virtio: ", name_of(device.id()), " FAILED");
-    device.stop();
-    good = good && fine;
-  }
-  return good;
+  bool mmio = tour_mmio();
+  return tour_pci() && mmio;
 }
 
 }  // namespace guest

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-// A minimal driver for modern virtio-mmio with split rings, polled (virtio 1.2, sections 2.7 and 4.2).
+// A minimal driver for modern virtio with split rings, polled (virtio 1.2, 2.7 and 3.1), over whichever transport.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-
-#include "acpi.hpp"
 
 namespace guest {
 
@@ -43,33 +41,57 @@ struct SplitRing {
   } used;
 };
 
+/// A device's registers on its transport.
+class VirtioTransport {
+ public:
+  virtual std::uint32_t id() = 0;
+  /// 32 feature bits: page 0 or 1.
+  virtual std::uint32_t offered(std::uint32_t page) = 0;
+  virtual void accept(std::uint32_t page, std::uint32_t features) = 0;
+  virtual std::uint32_t status() = 0;
+  virtual void set_status(std::uint32_t value) = 0;
+  /// Selects a queue; its largest size, 0 where there is none or it is enabled already.
+  virtual std::uint32_t select_queue(std::uint32_t index) = 0;
+  /// Of the selected queue. False where it cannot be enabled.
+  virtual bool enable_queue(std::uint16_t size, const void* descriptors, const void* driver, const void* device) = 0;
+  virtual void notify(std::uint32_t queue) = 0;
+  virtual std::uint32_t config32(std::uint32_t offset) = 0;
+  virtual std::uint32_t generation() = 0;
+  /// Before queues are enabled. True where the device then raises interrupts, which `took_interrupt` must see.
+  virtual bool start_interrupts() = 0;
+  /// Whether an interrupt came since the last call; waits for it a little.
+  virtual bool took_interrupt() = 0;
+  virtual void stop() = 0;
+
+ protected:
+  ~VirtioTransport() = default;
+};
+
 class VirtioDevice {
  public:
-  /// False where nothing modern answers there.
-  bool find(const MmioDevice& where);
+  explicit VirtioDevice(VirtioTransport& transport);
   std::uint32_t id() const { return id_; }
   /// Low 32 feature bits the device offers.
   std::uint32_t features() const { return features_; }
   /// Goes through the status machine, accepting VERSION_1 and `wanted`; sets up `queues` rings.
   bool start(std::uint32_t wanted, SplitRing* rings, std::uint32_t queues);
-  /// Sends one chain on `queue` and polls until it is used; returns the used length, or -1 after too long.
+  /// Sends one chain on `queue` and polls until it is used; returns the used length, or -1 after too long or
+  /// without the interrupt that should have come.
   std::int64_t request(std::uint32_t queue, const Buffer* buffers, std::uint16_t count);
   /// Makes a buffer available and does not wait.
   void offer(std::uint32_t queue, const Buffer* buffers, std::uint16_t count);
   /// Waits for the next used entry of `queue`; -1 after too long.
   std::int64_t await(std::uint32_t queue);
-  std::uint32_t config32(std::uint32_t offset) const;
-  std::uint64_t config64(std::uint32_t offset) const;
+  std::uint64_t config64(std::uint32_t offset);
   void stop();
 
  private:
   bool start_queue(std::uint32_t index);
-  std::uint32_t reg(std::uint32_t offset) const;
-  void set_reg(std::uint32_t offset, std::uint32_t value);
 
-  std::uint64_t base_ = 0;
-  std::uint32_t id_ = 0;
-  std::uint32_t features_ = 0;
+  VirtioTransport& transport_;
+  std::uint32_t id_;
+  std::uint32_t features_;
+  bool interrupts_ = false;
   SplitRing* rings_ = nullptr;
   std::uint16_t sizes_[4] = {};
   std::uint16_t seen_[4] = {};

@@ -5,10 +5,11 @@
 #include <set>
 #include <string>
 #include <sys/stat.h>
+#include <tuple>
 #include <unistd.h>
 #include <vector>
 
-#include <trivet/test/mmio_bench.hpp>
+#include <trivet/test/homes.hpp>
 #include <trivet/test/temp_file.hpp>
 #include <trivet/virtio/abi/block.hpp>
 #include <trivet/virtio/block.hpp>
@@ -29,9 +30,9 @@ std::string pattern(std::size_t size, unsigned seed = 0) {
   return bytes;
 }
 
-struct BlockTest : ::testing::TestWithParam<DiskEngine> {
+struct BlockTest : ::testing::TestWithParam<std::tuple<DiskEngine, Home>> {
   void SetUp() override {
-    auto backend = virtio::create_backend(*virtio::RawDisk::open(file.path(), {}), GetParam());
+    auto backend = virtio::create_backend(*virtio::RawDisk::open(file.path(), {}), std::get<DiskEngine>(GetParam()));
     if (!backend) GTEST_SKIP() << to_string(backend.error());
   }
 
@@ -45,11 +46,11 @@ struct BlockTest : ::testing::TestWithParam<DiskEngine> {
     bench.reset();
     auto disk = virtio::RawDisk::open(file.path(), how);
     ASSERT_TRUE(disk) << to_string(disk.error());
-    auto backend = virtio::create_backend(std::move(*disk), GetParam());
+    auto backend = virtio::create_backend(std::move(*disk), std::get<DiskEngine>(GetParam()));
     ASSERT_TRUE(backend) << to_string(backend.error());
     auto block = virtio::Block::create(std::move(*backend), options);
     ASSERT_TRUE(block) << to_string(block.error());
-    bench = std::make_unique<MmioBench>(std::move(*block), nullptr, track_dirty);
+    bench = make_bench(std::get<Home>(GetParam()), std::move(*block), track_dirty);
   }
 
   GuestAddress header(std::uint32_t type, std::uint64_t sector) {
@@ -100,7 +101,7 @@ struct BlockTest : ::testing::TestWithParam<DiskEngine> {
   }
 
   TempFile file{disk_size};
-  std::unique_ptr<MmioBench> bench;
+  std::unique_ptr<DeviceBench> bench;
   GuestAddress status_at{};
   std::uint32_t written = 0;
 };
@@ -331,8 +332,7 @@ TEST_P(BlockTest, AQueueResetDrainsIt) {
   ASSERT_TRUE(
       bench->queue(0).add({{header(abi::block_t_out, 1), 16, false}, {from, 512, false}, {status_byte(), 1, true}}));
   bench->kick(0);
-  bench->write(0x30, 0);
-  bench->write(0xc0, 1);
+  bench->reset_queue(0);
   const auto used = bench->queue(0).used_index();
   bench->settle();
   EXPECT_EQ(bench->queue(0).used_index(), used);
@@ -399,8 +399,13 @@ TEST_P(BlockTest, ManyRequestsInAnyOrder) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, BlockTest, ::testing::Values(DiskEngine::plain, DiskEngine::io_uring),
-                         [](const auto& engine) { return engine.param == DiskEngine::plain ? "Plain" : "Uring"; });
+INSTANTIATE_TEST_SUITE_P(Engines, BlockTest,
+                         ::testing::Combine(::testing::Values(DiskEngine::plain, DiskEngine::io_uring),
+                                            ::testing::Values(Home::mmio, Home::pci)),
+                         [](const auto& how) {
+                           return std::string(std::get<0>(how.param) == DiskEngine::plain ? "Plain" : "Uring") +
+                                  name(std::get<1>(how.param));
+                         });
 
 TEST(BlockCreate, NamesTheOptionOutOfBounds) {
   const auto create = [](virtio::BlockOptions options) {

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include <trivet/core/unique_fd.hpp>
-#include <trivet/test/mmio_bench.hpp>
+#include <trivet/test/homes.hpp>
 #include <trivet/test/temp_file.hpp>
 #include <trivet/virtio/abi/console.hpp>
 #include <trivet/virtio/console.hpp>
@@ -21,7 +21,7 @@ namespace abi = virtio::abi;
 using namespace std::chrono_literals;
 
 /// A console on a socket pair: what a person would type into and read from is `outside`.
-struct ConsoleTest : ::testing::Test {
+struct ConsoleTest : ::testing::TestWithParam<Home> {
   ConsoleTest() {
     std::array<int, 2> pair{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair.data()), 0);
@@ -35,7 +35,7 @@ struct ConsoleTest : ::testing::Test {
     auto made = virtio::Console::create(options);
     ASSERT_TRUE(made) << to_string(made.error());
     console = made->get();
-    bench = std::make_unique<MmioBench>(std::move(*made));
+    bench = make_bench(GetParam(), std::move(*made));
     bench->start(2);
   }
   void type(const std::string& text) {
@@ -65,11 +65,11 @@ struct ConsoleTest : ::testing::Test {
 
   UniqueFd outside, inside;
   virtio::Console* console = nullptr;
-  std::unique_ptr<MmioBench> bench;
+  std::unique_ptr<DeviceBench> bench;
   std::map<std::uint16_t, GuestAddress> places;
 };
 
-TEST_F(ConsoleTest, CarriesBytesBothWays) {
+TEST_P(ConsoleTest, CarriesBytesBothWays) {
   ASSERT_NO_FATAL_FAILURE(start());
   offer(64);
   type("hello");
@@ -81,7 +81,7 @@ TEST_F(ConsoleTest, CarriesBytesBothWays) {
   EXPECT_EQ(used->written, 0U);
 }
 
-TEST_F(ConsoleTest, InputWaitsForBuffersAndIsCutToThem) {
+TEST_P(ConsoleTest, InputWaitsForBuffersAndIsCutToThem) {
   ASSERT_NO_FATAL_FAILURE(start());
   type("abcdefgh");
   bench->settle();
@@ -96,7 +96,7 @@ TEST_F(ConsoleTest, InputWaitsForBuffersAndIsCutToThem) {
   EXPECT_EQ(received(), "ij");
 }
 
-TEST_F(ConsoleTest, InputIsKeptWhileNobodyTakesIt) {
+TEST_P(ConsoleTest, InputIsKeptWhileNobodyTakesIt) {
   ASSERT_NO_FATAL_FAILURE(start());
   const std::string text(10000, 'x');  // more than the device holds
   type(text);
@@ -111,7 +111,7 @@ TEST_F(ConsoleTest, InputIsKeptWhileNobodyTakesIt) {
   EXPECT_EQ(all, text);
 }
 
-TEST_F(ConsoleTest, OutputWaitsForItsReader) {
+TEST_P(ConsoleTest, OutputWaitsForItsReader) {
   ASSERT_NO_FATAL_FAILURE(start());
   std::string text;
   for (int i = 0; i < 300000; ++i) text += static_cast<char>('a' + i % 23);
@@ -123,7 +123,7 @@ TEST_F(ConsoleTest, OutputWaitsForItsReader) {
   EXPECT_TRUE(bench->wait_used(1));
 }
 
-TEST_F(ConsoleTest, AReaderThatGoesAwayIsNoError) {
+TEST_P(ConsoleTest, AReaderThatGoesAwayIsNoError) {
   ASSERT_NO_FATAL_FAILURE(start());
   outside.reset();
   for (int i = 0; i < 3; ++i) {
@@ -134,7 +134,7 @@ TEST_F(ConsoleTest, AReaderThatGoesAwayIsNoError) {
   EXPECT_TRUE(bench->logged().empty());
 }
 
-TEST_F(ConsoleTest, AReaderThatGoesAwayWhileOutputWaitsIsNoError) {
+TEST_P(ConsoleTest, AReaderThatGoesAwayWhileOutputWaitsIsNoError) {
   ASSERT_NO_FATAL_FAILURE(start());
   transmit(std::string(1000000, 'x'));
   EXPECT_FALSE(bench->wait_used(1, 20ms));
@@ -143,9 +143,9 @@ TEST_F(ConsoleTest, AReaderThatGoesAwayWhileOutputWaitsIsNoError) {
   EXPECT_EQ(bench->status(), 15U);
 }
 
-TEST_F(ConsoleTest, WithoutDescriptorsItSwallows) {
+TEST_P(ConsoleTest, WithoutDescriptorsItSwallows) {
   auto made = virtio::Console::create({});
-  bench = std::make_unique<MmioBench>(std::move(*made));
+  bench = make_bench(GetParam(), std::move(*made));
   bench->start(2);
   transmit("to nobody");
   EXPECT_TRUE(bench->wait_used(1));
@@ -153,7 +153,7 @@ TEST_F(ConsoleTest, WithoutDescriptorsItSwallows) {
   EXPECT_FALSE(bench->wait_used(0, 10ms));
 }
 
-TEST_F(ConsoleTest, ReadsAFileToItsEnd) {
+TEST_P(ConsoleTest, ReadsAFileToItsEnd) {
   const TempFile file(std::as_bytes(std::span(std::string_view("from a file"))));
   const UniqueFd input(::open(file.path().c_str(), O_RDONLY | O_CLOEXEC));
   ASSERT_NO_FATAL_FAILURE(start({.input_fd = input.value(), .output_fd = inside.value()}));
@@ -164,38 +164,38 @@ TEST_F(ConsoleTest, ReadsAFileToItsEnd) {
   bench.reset();
 }
 
-TEST_F(ConsoleTest, ResizesWithANewGeneration) {
+TEST_P(ConsoleTest, ResizesWithANewGeneration) {
   ASSERT_NO_FATAL_FAILURE(start({.columns = 80, .rows = 25}));
   ASSERT_NE(bench->offered() & abi::console_f_size, 0U);
   EXPECT_EQ(bench->config<std::uint32_t>(0), 25U << 16 | 80U);
-  const auto before = bench->read(0xfc);
+  const auto before = bench->generation();
   console->resize(132, 50);
   EXPECT_EQ(bench->config<std::uint16_t>(0), 132U);
   EXPECT_EQ(bench->config<std::uint16_t>(2), 50U);
-  EXPECT_NE(bench->read(0xfc), before);
-  EXPECT_EQ(bench->read(0x60), abi::interrupt_config);
+  EXPECT_NE(bench->generation(), before);
+  EXPECT_TRUE(bench->take_config_change());
 
   bench->set_status(0);
   console->resize(80, 25);  // nobody to tell
-  EXPECT_EQ(bench->read(0x60), 0U);
+  EXPECT_FALSE(bench->take_config_change());
   EXPECT_EQ(bench->config<std::uint16_t>(0), 80U);
 }
 
-TEST_F(ConsoleTest, WithoutASizeThereIsNoResize) {
+TEST_P(ConsoleTest, WithoutASizeThereIsNoResize) {
   ASSERT_NO_FATAL_FAILURE(start());
   EXPECT_EQ(bench->offered() & abi::console_f_size, 0U);
   console->resize(80, 25);
-  EXPECT_EQ(bench->read(0x60), 0U);
+  EXPECT_FALSE(bench->take_config_change());
 }
 
-TEST_F(ConsoleTest, EmergencyWritesNeedNoQueue) {
+TEST_P(ConsoleTest, EmergencyWritesNeedNoQueue) {
   ASSERT_NO_FATAL_FAILURE(start());
   bench->set_status(0);
   bench->set_config<std::uint32_t>(8, '!');
   EXPECT_EQ(read(1), "!");
 }
 
-TEST_F(ConsoleTest, AResetKeepsNoBuffers) {
+TEST_P(ConsoleTest, AResetKeepsNoBuffers) {
   ASSERT_NO_FATAL_FAILURE(start());
   offer(64);
   transmit(std::string(1000000, 'x'));
@@ -209,12 +209,11 @@ TEST_F(ConsoleTest, AResetKeepsNoBuffers) {
   EXPECT_EQ(received(), "late");
 }
 
-TEST_F(ConsoleTest, AQueueResetInTheMiddleOfOutput) {
+TEST_P(ConsoleTest, AQueueResetInTheMiddleOfOutput) {
   ASSERT_NO_FATAL_FAILURE(start());
   transmit(std::string(1000000, 'x'));
   EXPECT_FALSE(bench->wait_used(1, 20ms));
-  bench->write(0x30, 1);
-  bench->write(0xc0, 1);
+  bench->reset_queue(1);
   bench->add_queue(1, 16);
   transmit("end");
   std::string all;
@@ -226,7 +225,7 @@ TEST_F(ConsoleTest, AQueueResetInTheMiddleOfOutput) {
   EXPECT_TRUE(bench->wait_used(1));
 }
 
-TEST_F(ConsoleTest, BrokenChainsNeedAReset) {
+TEST_P(ConsoleTest, BrokenChainsNeedAReset) {
   ASSERT_NO_FATAL_FAILURE(start());
   ASSERT_TRUE(bench->queue(1).add({{{0xffff0000}, 16, false}}));
   bench->kick(1);
@@ -239,6 +238,9 @@ TEST_F(ConsoleTest, BrokenChainsNeedAReset) {
   transmit("fine");
   EXPECT_EQ(read(4), "fine");
 }
+
+INSTANTIATE_TEST_SUITE_P(Homes, ConsoleTest, ::testing::Values(Home::mmio, Home::pci),
+                         [](const auto& home) { return std::string(name(home.param)); });
 
 TEST(ConsoleCreate, NamesTheOptionOutOfBounds) {
   EXPECT_EQ(virtio::Console::create({.queue_size = 3}).error().code(), Errc::invalid_argument);

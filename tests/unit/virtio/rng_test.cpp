@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <trivet/test/mmio_bench.hpp>
+#include <trivet/test/homes.hpp>
 #include <trivet/test/temp_file.hpp>
 #include <trivet/virtio/rng.hpp>
 
@@ -16,10 +16,10 @@ namespace {
 namespace abi = virtio::abi;
 using namespace std::chrono_literals;
 
-struct RngTest : ::testing::Test {
+struct RngTest : ::testing::TestWithParam<Home> {
   void start(Result<std::unique_ptr<virtio::Rng>> made) {
     ASSERT_TRUE(made) << to_string(made.error());
-    bench = std::make_unique<MmioBench>(std::move(*made));
+    bench = make_bench(GetParam(), std::move(*made));
     bench->start(1);
   }
   std::string draw(std::uint32_t bytes) {
@@ -29,11 +29,11 @@ struct RngTest : ::testing::Test {
     const auto used = bench->wait_used(0);
     return used ? bench->guest.text(at, used->written) : std::string();
   }
-  std::unique_ptr<MmioBench> bench;
+  std::unique_ptr<DeviceBench> bench;
   GuestAddress at{};
 };
 
-TEST_F(RngTest, FillsBuffersFromTheKernel) {
+TEST_P(RngTest, FillsBuffersFromTheKernel) {
   ASSERT_NO_FATAL_FAILURE(start(virtio::Rng::create()));
   const auto one = draw(64);
   const auto two = draw(64);
@@ -42,19 +42,19 @@ TEST_F(RngTest, FillsBuffersFromTheKernel) {
   EXPECT_NE(one, std::string(64, '\0'));
 }
 
-TEST_F(RngTest, GivesABoundedPartOfALargeBuffer) {
+TEST_P(RngTest, GivesABoundedPartOfALargeBuffer) {
   ASSERT_NO_FATAL_FAILURE(start(virtio::Rng::create()));
   EXPECT_EQ(draw(100000).size(), 4096U);
 }
 
-TEST_F(RngTest, ReadsAFileAgainAtItsEnd) {
+TEST_P(RngTest, ReadsAFileAgainAtItsEnd) {
   const TempFile file(std::as_bytes(std::span(std::string_view("xyz"))));
   ASSERT_NO_FATAL_FAILURE(start(virtio::Rng::create(file.path())));
   const auto text = draw(7);
   EXPECT_EQ(text, "yzxyzxy");
 }
 
-TEST_F(RngTest, WaitsForASourceThatHasNothingNow) {
+TEST_P(RngTest, WaitsForASourceThatHasNothingNow) {
   const TempFile file;
   const std::string fifo = file.path() + ".fifo";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
@@ -81,7 +81,7 @@ TEST_F(RngTest, WaitsForASourceThatHasNothingNow) {
   ::unlink(fifo.c_str());
 }
 
-TEST_F(RngTest, ReadableAndEmptyChainsComeBack) {
+TEST_P(RngTest, ReadableAndEmptyChainsComeBack) {
   ASSERT_NO_FATAL_FAILURE(start(virtio::Rng::create()));
   ASSERT_TRUE(bench->queue(0).add({{bench->guest.allocate(16), 16, false}}));
   bench->kick(0);
@@ -91,7 +91,7 @@ TEST_F(RngTest, ReadableAndEmptyChainsComeBack) {
   EXPECT_EQ(draw(16).size(), 16U);
 }
 
-TEST_F(RngTest, ABufferThatIsNoMemoryNeedsAReset) {
+TEST_P(RngTest, ABufferThatIsNoMemoryNeedsAReset) {
   ASSERT_NO_FATAL_FAILURE(start(virtio::Rng::create()));
   ASSERT_TRUE(bench->queue(0).add({{{0xffff0000}, 16, true}}));
   bench->kick(0);
@@ -99,6 +99,9 @@ TEST_F(RngTest, ABufferThatIsNoMemoryNeedsAReset) {
   bench->start(1);
   EXPECT_EQ(draw(16).size(), 16U);
 }
+
+INSTANTIATE_TEST_SUITE_P(Homes, RngTest, ::testing::Values(Home::mmio, Home::pci),
+                         [](const auto& home) { return std::string(name(home.param)); });
 
 TEST(RngCreate, NamesABadSource) {
   const TempFile empty;

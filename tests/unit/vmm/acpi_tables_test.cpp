@@ -25,6 +25,7 @@ PlatformInfo full_platform(std::uint32_t vcpus = 4) {
   platform.serial.resize(1);
   platform.rtc = RtcInfo{layout::rtc_port, layout::rtc_gsi};
   platform.i8042 = true;
+  platform.panic_port = true;
   for (std::uint64_t i = 0; i < 8; ++i) {
     const GuestAddress at{layout::virtio_mmio.start.value + i * layout::virtio_mmio_stride};
     platform.virtio_mmio.push_back(
@@ -33,12 +34,13 @@ PlatformInfo full_platform(std::uint32_t vcpus = 4) {
   return platform;
 }
 
-/// What a Xen PVH guest has: no lines, APIC ids twice the vCPU's number.
+/// What a Xen PVH guest has: no lines, APIC ids twice the vCPU's number, devices on PCI.
 PlatformInfo pvh_platform() {
   PlatformInfo platform;
   platform.ram_bytes = 64 * layout::mebibyte;
   platform.apic_ids = {0, 2, 4};
   platform.serial.push_back({layout::com1_port, std::nullopt});
+  platform.pci = PciInfo{};
   return platform;
 }
 
@@ -154,6 +156,18 @@ TEST(AcpiTables, PvhMadtHasLocalApicsOnlyWithTheirOwnIds) {
   }
 }
 
+TEST(AcpiTables, McfgIsThereWithPciAndSaysWhereEcamIs) {
+  const auto tables = tables_of(pvh_platform());
+  const auto mcfg = object<abi::AcpiMcfg>(table(tables, "MCFG"), 0);
+  EXPECT_EQ(mcfg.base.value(), layout::pci_ecam.start.value);
+  EXPECT_EQ(mcfg.segment.value(), 0);
+  EXPECT_EQ(mcfg.first_bus, 0);
+  EXPECT_EQ(mcfg.last_bus, layout::pci_last_bus);
+  for (const auto& span : tables_of(full_platform()).tables) {
+    EXPECT_NE(std::string_view(span.signature.data(), 4), "MCFG") << "without PCI";
+  }
+}
+
 TEST(AcpiTables, ManyProcessorsUseX2ApicStructures) {
   const auto tables = tables_of(full_platform(512));
   const auto madt = table(tables, "APIC");
@@ -198,6 +212,15 @@ TEST(AcpiTables, ContradictionsAreNamed) {
   platform = full_platform();
   platform.serial[0].port = 0xfff9;
   expect_wrong(platform, "beyond port 0xffff");
+  platform = pvh_platform();
+  platform.pci->memory = {{0xffff'0000}, 0x10001};
+  expect_wrong(platform, "PCI memory");
+  platform = pvh_platform();
+  platform.pci->memory = platform.pci->ecam;
+  expect_wrong(platform, "PCI ECAM overlaps");
+  platform = pvh_platform();
+  platform.pci->last_bus = 1;
+  expect_wrong(platform, "megabyte for each of 2 buses");
   EXPECT_FALSE(acpi_tables(full_platform(), {{0xe0008}, 0x1000}).has_value());
 }
 
@@ -265,6 +288,22 @@ TEST_F(AcpiCompiler, ReadsDevicesAsMeant) {
   EXPECT_THAT(text, ::testing::ContainsRegex("Interrupt \\(ResourceConsumer, Edge, ActiveHigh, Exclusive"));
   EXPECT_THAT(text, ::testing::ContainsRegex("Interrupt \\(ResourceConsumer, Level, ActiveHigh, Exclusive"));
   EXPECT_THAT(text, HasSubstr("Name (_S5, Package (0x04)"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("Name \\(_HID, \"QEMU0001\"\\)"));
+}
+
+TEST_F(AcpiCompiler, ReadsThePciHostAsMeant) {
+  const testing::TemporaryFolder folder;
+  const auto tables = tables_of(pvh_platform());
+  const auto file = folder.write("dsdt.aml", table(tables, "DSDT"));
+  ASSERT_TRUE(run_iasl("-d '" + file + "'", folder.path("log")));
+  const auto text = text_of(folder.path("dsdt.dsl"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("EisaId \\(\"PNP0A08\"\\)"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("WordBusNumber \\(ResourceProducer, MinFixed, MaxFixed, PosDecode"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("DWordMemory \\(ResourceProducer, PosDecode, MinFixed, MaxFixed, "
+                                             "NonCacheable, ReadWrite"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("0xD8000000, +// Range Minimum"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("0xDFFFFFFF, +// Range Maximum"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("0xE0000000, +// Address Base"));
 }
 
 }  // namespace

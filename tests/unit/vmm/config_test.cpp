@@ -68,6 +68,37 @@ TEST(RunOptions, TheReferenceForms) {
   EXPECT_TRUE(options->stats);
 }
 
+TEST(RunOptions, WhatNeedsNoKeysMayStandAlone) {
+  const auto options = parse({"--rng", "--vcpu", "num=2", "--console", "--rng"});
+  ASSERT_TRUE(options) << to_string(options.error());
+  EXPECT_EQ(options->config.vcpu.num, 2u);
+  EXPECT_EQ(options->config.rng.size(), 2u);
+  ASSERT_EQ(options->config.console.size(), 1u);
+  EXPECT_EQ(options->config.console[0].output, "-");
+  EXPECT_EQ(parse({"--rng=source=/x"})->config.rng.front().source, "/x");
+  EXPECT_EQ(parse({"--rng", "source=/x"})->config.rng.front().source, "/x");
+  EXPECT_EQ(parse({"--rng", ""})->config.rng.size(), 1u);
+  expect_part(refusal({"--rng", "stray"}), "stray");
+  expect_part(refusal({"--block", "--rng"}), "block");
+  expect_part(refusal({"--block"}), "block");
+  expect_part(refusal({"--net"}), "net");
+  EXPECT_NE(run_options_help().find("--rng source=   (repeatable; may stand alone)"), std::string::npos);
+}
+
+TEST(RunOptions, ThePlatformIsChosenByWords) {
+  const auto options = parse({"--platform", "irqchip=split,virtio=pci"});
+  ASSERT_TRUE(options) << to_string(options.error());
+  EXPECT_EQ(options->config.platform.irqchip, "split");
+  EXPECT_EQ(options->config.platform.virtio, "pci");
+  EXPECT_EQ(parse({})->config.platform.virtio, "auto");
+  expect_part(refusal({"--platform", "virtio=isa"}), "auto, mmio, pci");
+  expect_part(refusal({"--platform", "irqchip="}), "auto, full, split");
+  expect_part(refusal({"--platform", "irqchip=split,virtio=mmio"}), "interrupt lines");
+  EXPECT_EQ(json_refusal(R"({"platform": {"virtio": "pci"}})"), "");
+  expect_part(json_refusal(R"({"platform": {"virtio": 1}})"), "/platform/virtio");
+  expect_part(json_refusal(R"({"platform": {"virtio": "isa"}})"), "isa");
+}
+
 TEST(RunOptions, ValuesKeepEqualsSignsSpacesAndEscapes) {
   EXPECT_EQ(*parse({"--kernel", "cmdline=a=b c=d"})->config.kernel.cmdline, "a=b c=d");
   EXPECT_EQ(*parse({"--kernel", R"(cmdline="say \"hi\" \\ \n")"})->config.kernel.cmdline, R"(say "hi" \ \n)");

@@ -5,6 +5,7 @@
 #include <trivet/vmm/acpi_registers.hpp>
 #include <trivet/vmm/i8042.hpp>
 #include <trivet/vmm/layout_x86_64.hpp>
+#include <trivet/vmm/panic_port.hpp>
 #include <trivet/vmm/rtc.hpp>
 
 #include "legacy_support.hpp"
@@ -204,6 +205,16 @@ TEST_F(RtcTest, AnImpossibleOffsetInAStateIsCutToWhatClocksHold) {
     rtc.restore(state);
     for (unsigned index = 0; index < 128; ++index) (void)get(index);
   }
+}
+
+TEST(PanicPort, ReportsACrashAndSaysWhatItKnows) {
+  testing::PowerRecorder power;
+  PanicPort port(power);
+  EXPECT_EQ(testing::in(port, 0), 1);
+  testing::out(port, 0, 2);  // an event that it does not know
+  EXPECT_EQ(power.crashes, 0);
+  testing::out(port, 0, 3);
+  EXPECT_EQ(power.crashes, 1);
 }
 
 }  // namespace

@@ -38,7 +38,9 @@ class PowerRecorder final : public PowerControl {
  public:
   void power_off() noexcept override { ++power_offs; }
   void reset() noexcept override { ++resets; }
+  void crash() noexcept override { ++crashes; }
   int power_offs = 0;
+  int crashes = 0;
   int resets = 0;
 };
 

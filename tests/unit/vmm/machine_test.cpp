@@ -72,6 +72,13 @@ TEST_F(MachineTest, GuestResetsThroughAcpiAndThroughTheKeyboardController) {
   EXPECT_EQ(run(port_writer(0x64, 0xfe)).end, End::reset);
 }
 
+TEST_F(MachineTest, GuestReportsItsCrash) {
+  const auto outcome = run(port_writer(0x505, 1));
+  EXPECT_EQ(outcome.end, End::crash);
+  EXPECT_EQ(exit_code(outcome.end), 4);
+  EXPECT_FALSE(outcome.detail.empty());
+}
+
 TEST_F(MachineTest, GuestTripleFaults) {
   // lidt of an empty table; ud2
   const auto outcome = run(guest({0x0f, 0x01, 0x1d, 0x00, 0x18, 0x10, 0x00, 0x0f, 0x0b}));
@@ -153,6 +160,32 @@ TEST_F(MachineTest, ListsItsDevicesWhereTheGuestFindsThem) {
   EXPECT_NE(devices[1].find("block 0: virtio-mmio at 0xd0000000, gsi 16, " + disk.path()), std::string::npos)
       << devices[1];
   EXPECT_NE(devices[3].find("rng 1: virtio-mmio at 0xd0002000, gsi 18"), std::string::npos) << devices[3];
+}
+
+TEST_F(MachineTest, DevicesMayBePciFunctions) {
+  config.platform.virtio = "pci";
+  config.rng.resize(2);
+  auto machine = *make(spinner());
+  const auto devices = machine->devices();
+  ASSERT_EQ(devices.size(), 3u);
+  EXPECT_NE(devices[0].find("gsi 4"), std::string::npos) << devices[0];
+  EXPECT_NE(devices[1].find("rng 0: virtio-pci at 00:01.0"), std::string::npos) << devices[1];
+  EXPECT_NE(devices[2].find("rng 1: virtio-pci at 00:02.0"), std::string::npos) << devices[2];
+  config.rng.resize(16);
+  config.console.assign(15, {"off", "off"});
+  EXPECT_EQ(refusal(spinner()), "");
+  config.console.assign(16, {"off", "off"});
+  EXPECT_NE(refusal(spinner()).find("PCI bus 0 takes 31"), std::string::npos) << refusal(spinner());
+}
+
+TEST_F(MachineTest, WithoutLinesTheSerialPortIsPolledAndDevicesAreOnPci) {
+  config.platform.irqchip = "split";
+  config.rng.resize(1);
+  auto machine = *make(spinner());
+  const auto devices = machine->devices();
+  EXPECT_NE(devices[0].find("polled"), std::string::npos) << devices[0];
+  EXPECT_NE(devices[1].find("virtio-pci"), std::string::npos) << devices[1];
+  EXPECT_EQ(run(port_writer(0x600, 0x34)).end, End::power_off);
 }
 
 TEST_F(MachineTest, MoreDevicesThanInterruptPinsShareThem) {

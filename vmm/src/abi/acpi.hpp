@@ -110,6 +110,20 @@ static_assert(sizeof(AcpiMadt) == 44);
 inline constexpr std::uint32_t madt_pcat_compatible = 1U << 0;
 inline constexpr std::uint32_t madt_enabled = 1U << 0;
 
+// PCI Firmware Specification 3.2, 4.1.2: one allocation.
+struct AcpiMcfg {
+  AcpiHeader header;        // 0
+  packed_le64 reserved;     // 36
+  packed_le64 base;         // 44: of bus 0, whether it is among these or not
+  le16 segment;             // 52
+  std::uint8_t first_bus;   // 54
+  std::uint8_t last_bus;    // 55
+  packed_le32 reserved_56;  // 56
+};
+static_assert(sizeof(AcpiMcfg) == 60);
+static_assert(offsetof(AcpiMcfg, base) == 44);
+static_assert(offsetof(AcpiMcfg, segment) == 52);
+
 // 5.2.12.2
 struct MadtLocalApic {
   std::uint8_t type;           // 0

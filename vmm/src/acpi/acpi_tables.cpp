@@ -53,7 +53,9 @@ Result<AcpiTables> acpi_tables(const PlatformInfo& platform, const GuestRange& a
   }
   Placer placer(area.start);
   const auto dsdt = placer.place(acpi::make_dsdt(platform));
-  const std::array listed{placer.place(acpi::make_fadt(platform, dsdt)), placer.place(acpi::make_madt(platform))};
+  std::vector<GuestAddress> listed{placer.place(acpi::make_fadt(platform, dsdt)),
+                                   placer.place(acpi::make_madt(platform))};
+  if (platform.pci) listed.push_back(placer.place(acpi::make_mcfg(*platform.pci)));
   auto tables = placer.finish(placer.place(acpi::make_xsdt(listed)));
   if (tables.bytes.size() > area.size) {
     return Error(Errc::limit, operation,

@@ -21,8 +21,14 @@ constexpr std::uint8_t package_op = 0x12;
 constexpr std::uint8_t extended_prefix = 0x5b;
 constexpr std::uint8_t device_op = 0x82;
 
-constexpr std::uint8_t port_descriptor = 0x47;                // 6.4.2.5
-constexpr std::uint8_t memory32_fixed_descriptor = 0x86;      // 6.4.3.4
+constexpr std::uint8_t port_descriptor = 0x47;            // 6.4.2.5
+constexpr std::uint8_t memory32_fixed_descriptor = 0x86;  // 6.4.3.4
+constexpr std::uint8_t dword_space_descriptor = 0x87;     // 6.4.3.5.2
+constexpr std::uint8_t word_space_descriptor = 0x88;      // 6.4.3.5.3
+constexpr std::uint8_t space_memory = 0;
+constexpr std::uint8_t space_buses = 2;
+constexpr std::uint8_t space_fixed = 3U << 2;  // minimum and maximum are; a producer that decodes positively
+constexpr std::uint8_t space_read_write = 1;   // and not cacheable
 constexpr std::uint8_t extended_interrupt_descriptor = 0x89;  // 6.4.3.6
 constexpr std::uint8_t end_descriptor = 0x79;                 // 6.4.2.9
 constexpr std::uint8_t interrupt_consumer = 1U << 0;
@@ -174,6 +180,29 @@ Resources& Resources::memory(std::uint32_t start, std::uint32_t size) {
   add_byte(bytes_, 1);  // writable
   add_little(bytes_, start, 4);
   add_little(bytes_, size, 4);
+  return *this;
+}
+
+Resources& Resources::buses(std::uint8_t first, std::uint8_t last) {
+  add_byte(bytes_, word_space_descriptor);
+  add_little(bytes_, 13, 2);
+  add_byte(bytes_, space_buses);
+  add_byte(bytes_, space_fixed);
+  add_byte(bytes_, 0);
+  for (const unsigned field : {0U, unsigned{first}, unsigned{last}, 0U, last - first + 1U})
+    add_little(bytes_, field, 2);
+  return *this;
+}
+
+Resources& Resources::memory_window(std::uint32_t start, std::uint32_t size) {
+  add_byte(bytes_, dword_space_descriptor);
+  add_little(bytes_, 23, 2);
+  add_byte(bytes_, space_memory);
+  add_byte(bytes_, space_fixed);
+  add_byte(bytes_, space_read_write);
+  for (const auto field : {std::uint32_t{0}, start, start + (size - 1), std::uint32_t{0}, size}) {
+    add_little(bytes_, field, 4);
+  }
   return *this;
 }
 

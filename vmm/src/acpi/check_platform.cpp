@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <string>
+#include <utility>
 
 #include <trivet/vmm/acpi/aml.hpp>
 
@@ -64,6 +65,22 @@ Result<void> check_virtio(const PlatformInfo& platform) {
   return {};
 }
 
+Result<void> check_pci(const PciInfo& pci) {
+  constexpr std::uint64_t bus_size = std::uint64_t{1} << 20;
+  for (const auto& [range, what] : {std::pair{pci.ecam, "ECAM"}, std::pair{pci.memory, "memory"}}) {
+    if (!range.valid() || range.last().value >= four_gibibytes) {
+      return wrong(
+          fmt::format("PCI {}: {:#x} bytes at {:#x} are not below 4 GiB", what, range.size, range.start.value));
+    }
+  }
+  if (pci.ecam.overlaps(pci.memory)) return wrong("PCI ECAM overlaps PCI memory");
+  if (pci.ecam.size != (pci.last_bus + 1U) * bus_size || !pci.ecam.start.is_aligned(bus_size)) {
+    return wrong(fmt::format("PCI ECAM: {:#x} bytes at {:#x} are no megabyte for each of {} buses", pci.ecam.size,
+                             pci.ecam.start.value, pci.last_bus + 1U));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_platform(const PlatformInfo& platform) {
@@ -79,6 +96,7 @@ Result<void> check_platform(const PlatformInfo& platform) {
   }
   if (platform.rtc) TRIVET_TRY(check_ports(platform.rtc->port, layout::rtc_ports, "the clock"));
   if (platform.rtc && platform.rtc->gsi) TRIVET_TRY(check_gsi(platform, *platform.rtc->gsi, "the clock"));
+  if (platform.pci) TRIVET_TRY(check_pci(*platform.pci));
   return check_virtio(platform);
 }
 

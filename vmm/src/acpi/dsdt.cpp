@@ -8,7 +8,8 @@ namespace trivet::vmm::acpi {
 namespace {
 
 constexpr std::uint8_t dsdt_revision = 2;  // 64-bit integers
-constexpr auto present = 0xf;              // _STA: there, enabled, shown, working
+constexpr std::uint8_t ssdt_revision = 2;
+constexpr auto present = 0xf;  // _STA: there, enabled, shown, working
 
 using Line = aml::Resources::Line;
 
@@ -53,6 +54,17 @@ aml::Code keyboard(bool has_line) {
                              }));
 }
 
+/// The name that Linux's and Windows' drivers know it by.
+aml::Code panic_port() {
+  aml::Resources resources;
+  resources.ports(layout::panic_port, 1);
+  return aml::device("PEVT", aml::join({
+                                 aml::name("_HID", aml::string("QEMU0001")),
+                                 aml::name("_STA", aml::integer(present)),
+                                 aml::name("_CRS", resources.code()),
+                             }));
+}
+
 aml::Code virtio(unsigned uid, const VirtioMmioInfo& info) {
   aml::Resources resources;
   resources.memory(static_cast<std::uint32_t>(info.range.start.value), static_cast<std::uint32_t>(info.range.size));
@@ -63,6 +75,33 @@ aml::Code virtio(unsigned uid, const VirtioMmioInfo& info) {
                                                         aml::name("_CCA", aml::integer(1)),  // DMA is coherent
                                                         aml::name("_CRS", resources.code()),
                                                     }));
+}
+
+/// The host of PCI buses. No _PRT: its functions have messages only.
+aml::Code pci_host(const PciInfo& info) {
+  aml::Resources resources;
+  resources.buses(0, info.last_bus).ports(layout::pci_config_port, layout::pci_config_ports);
+  resources.memory_window(static_cast<std::uint32_t>(info.memory.start.value),
+                          static_cast<std::uint32_t>(info.memory.size));
+  return aml::device("PCI0", aml::join({
+                                 aml::name("_HID", aml::eisa_id("PNP0A08")),
+                                 aml::name("_CID", aml::eisa_id("PNP0A03")),
+                                 aml::name("_SEG", aml::integer(0)),
+                                 aml::name("_BBN", aml::integer(0)),
+                                 aml::name("_UID", aml::integer(0)),
+                                 aml::name("_CCA", aml::integer(1)),
+                                 aml::name("_CRS", resources.code()),
+                             }));
+}
+
+/// ECAM belongs to no device: guests use it only if it is reserved as the board's own.
+aml::Code pci_ecam(const PciInfo& info) {
+  aml::Resources resources;
+  resources.memory(static_cast<std::uint32_t>(info.ecam.start.value), static_cast<std::uint32_t>(info.ecam.size));
+  return aml::device("ECAM", aml::join({
+                                 aml::name("_HID", aml::eisa_id("PNP0C02")),
+                                 aml::name("_CRS", resources.code()),
+                             }));
 }
 
 /// \_S5: the sleep type that powers off.
@@ -77,14 +116,27 @@ void add(aml::Code& code, const aml::Code& more) {
 
 }  // namespace
 
+Table make_pci_ssdt(const PciInfo& pci) {
+  Table table;
+  append(table, make_header({'S', 'S', 'D', 'T'}, ssdt_revision));
+  add(table, aml::scope("_SB", pci_host(pci)));
+  seal(table);
+  return table;
+}
+
 Table make_dsdt(const PlatformInfo& platform) {
   aml::Code devices;
   for (unsigned uid = 0; uid < platform.apic_ids.size(); ++uid) add(devices, processor(uid));
   for (unsigned uid = 0; uid < platform.serial.size(); ++uid) add(devices, uart(uid, platform.serial[uid]));
   if (platform.rtc) add(devices, clock(*platform.rtc));
   if (platform.i8042) add(devices, keyboard(platform.ioapic.has_value()));
+  if (platform.panic_port) add(devices, panic_port());
   for (unsigned uid = 0; uid < platform.virtio_mmio.size(); ++uid) {
     add(devices, virtio(uid, platform.virtio_mmio[uid]));
+  }
+  if (platform.pci) {
+    add(devices, pci_host(*platform.pci));
+    add(devices, pci_ecam(*platform.pci));
   }
   Table table;
   append(table, make_header({'D', 'S', 'D', 'T'}, dsdt_revision));

@@ -38,7 +38,11 @@ void seal(Table& table);
 [[nodiscard]] Table make_fadt(const PlatformInfo& platform, GuestAddress dsdt);
 /// Local APICs, or x2APICs where the id or the number needs one; the I/O APIC and the PIT's line where there.
 [[nodiscard]] Table make_madt(const PlatformInfo& platform);
-/// Processors, UARTs, clock, keyboard controller, virtio-mmio devices and how to power off.
+/// Where ECAM is (PCI Firmware Specification 3.2, 4.1.2).
+[[nodiscard]] Table make_mcfg(const PciInfo& pci);
+/// A PCI host alone, for tables that somebody else made; its configuration goes through the ports.
+[[nodiscard]] Table make_pci_ssdt(const PciInfo& pci);
+/// Processors, UARTs, clock, keyboard controller, virtio-mmio devices, PCI host and how to power off.
 [[nodiscard]] Table make_dsdt(const PlatformInfo& platform);
 
 }  // namespace trivet::vmm::acpi

@@ -13,6 +13,7 @@
 #include <trivet/core/bytes.hpp>
 #include <trivet/core/result.hpp>
 #include <trivet/memory/access.hpp>
+#include <trivet/memory/build.hpp>
 #include <trivet/memory/dirty_bitmap.hpp>
 #include <trivet/memory/region.hpp>
 #include <trivet/memory/slice.hpp>
@@ -26,6 +27,9 @@ namespace trivet::memory {
 /// memory that is read-only for the guest. Both blame the guest. A failed access has touched nothing. Accesses may
 /// cross adjacent regions. Guest vCPUs change the bytes at any time; up to 8 aligned bytes move in one access, more by
 /// copy. Thread rule: any thread; allocates nothing, takes no lock.
+///
+/// In the xen build memory that is mapped on demand is mapped by the access, with the errors of PageMapper::map besides
+/// (then a lock is taken, and `limit` is the answer to a write of more than 4 MiB at once).
 class GuestMemory {
  public:
   using Regions = std::vector<std::shared_ptr<const Region>>;
@@ -44,11 +48,12 @@ class GuestMemory {
 
   /// The region that holds `at`, or null.
   [[nodiscard]] const Region* find(GuestAddress at) const noexcept {
-    const Entry* entry = find_entry(at);
+    const Entry* entry = find_any(at);
     return entry != nullptr ? entry->region : nullptr;
   }
 
-  /// The bytes as one run, or nothing: `slice` for where the reason does not matter, or is asked for later.
+  /// The bytes as one run, or nothing: `slice` for where the reason does not matter, or is asked for later. Never what
+  /// is mapped on demand.
   [[nodiscard]] std::optional<Slice> find(const GuestRange& range, Permission permission) const noexcept {
     const Entry* entry = find_whole(range.start, range.size, permission);
     if (entry == nullptr || range.size == 0) [[unlikely]]
@@ -75,14 +80,31 @@ class GuestMemory {
   template <Plain T>
   Result<void> write_object(GuestAddress at, const T& object) const noexcept;
 
-  /// The bytes as one run; `out_of_range` also where they cross regions or are none.
+  /// The bytes as one run; `out_of_range` also where they cross regions or are none; `limit` (guest) beyond 1 MiB of
+  /// what is mapped on demand.
   Result<Slice> slice(const GuestRange& range, Permission permission) const noexcept;
 
-  /// The first run: from `at`, at most `limit` bytes (not 0), to the end of its region at most.
+  /// The first run: from `at`, at most `limit` bytes (not 0), to the end of its region at most, or less.
   Result<Slice> run(GuestAddress at, std::uint64_t limit, Permission permission) const noexcept;
 
-  /// The bytes as runs, one a region, into `out`; how many. `limit` (caller) when `out` is too short.
+  /// The bytes as runs into `out`: one a region, and one a megabyte where mapped on demand; how many. `limit` (caller)
+  /// when `out` is too short.
   Result<std::size_t> slices(const GuestRange& range, Permission permission, std::span<Slice> out) const noexcept;
+
+  /// Whether any of it is mapped on demand.
+  [[nodiscard]] bool has_on_demand() const noexcept { return maps_on_demand && !on_demand_.empty(); }
+
+  /// Unmaps what was mapped on demand and is not in use: before a guest is told that it has its pages back, for it may
+  /// end their grants.
+  void release_idle() const noexcept {
+    if constexpr (maps_on_demand) {
+      if (!on_demand_.empty()) [[unlikely]]
+        release_idle_windows();
+    }
+  }
+
+  /// The same, and what is in use is mapped anew by the next access: pages were taken out of the guest.
+  void drop_windows() const noexcept;
 
  private:
   /// What a look-up needs of a region, side by side.
@@ -111,14 +133,53 @@ class GuestMemory {
     return whole ? entry : nullptr;
   }
 
+  /// Also where there is no host address.
+  [[nodiscard]] const Entry* find_any(GuestAddress at) const noexcept {
+    const Entry* entry = find_entry(at);
+    if constexpr (maps_on_demand) {
+      if (entry == nullptr) [[unlikely]]
+        return find_on_demand(at);
+    }
+    return entry;
+  }
+
+  // Memory that is mapped on demand, all out of line: on_demand.cpp.
+  [[nodiscard]] const Entry* find_on_demand(GuestAddress at) const noexcept;
+  [[gnu::cold]] Result<Slice> map_run(GuestAddress at, std::uint64_t limit, Permission permission) const noexcept;
+  [[gnu::cold]] Result<Slice> map_scalar(GuestAddress at, std::size_t size, Permission permission) const noexcept;
+  [[gnu::cold]] Result<Slice> map_whole(const GuestRange& range, Permission permission) const noexcept;
+  [[gnu::cold]] Result<void> read_runs(GuestAddress at, Bytes out) const noexcept;
+  /// Calls `change(slice, bytes before it)` for each run once all of them are mapped.
+  template <class Change>
+  Result<void> change_runs(const GuestRange& range, Change change) const noexcept;
+  [[gnu::cold]] Result<void> write_runs(GuestAddress at, ConstBytes in) const noexcept;
+  [[gnu::cold]] Result<void> fill_runs(const GuestRange& range, std::byte value) const noexcept;
+  [[gnu::cold]] void release_idle_windows() const noexcept;
+
+  template <Scalar T>
+  [[gnu::noinline, gnu::cold]] Result<T> load_mapped(GuestAddress at, std::memory_order order) const noexcept {
+    const auto slice = map_scalar(at, sizeof(T), Permission::read);
+    if (!slice) return slice.error();
+    return load_at<T>(slice->host(), order);
+  }
+  template <Scalar T>
+  [[gnu::noinline, gnu::cold]] Result<void> store_mapped(GuestAddress at, T value,
+                                                         std::memory_order order) const noexcept {
+    const auto slice = map_scalar(at, sizeof(T), Permission::write);
+    if (!slice) return slice.error();
+    store_at<T>(slice->host(), value, order);
+    return {};
+  }
+
   /// Why `size` bytes at `at` may not be accessed; nothing when they may.
   [[nodiscard]] std::optional<Error> refusal(GuestAddress at, std::uint64_t size, Permission permission) const noexcept;
   [[nodiscard]] static Error misaligned(GuestAddress at, std::size_t size) noexcept;
   [[nodiscard]] Error scalar_refusal(GuestAddress at, std::size_t size, Permission permission) const noexcept;
 
   Regions regions_;
-  std::vector<Entry> entries_;                  // as regions_; one empty entry when there is none
+  std::vector<Entry> entries_;                  // those with a host address; one empty entry when there is none
   mutable std::atomic<const Entry*> last_hit_;  // a hint: the guest's accesses keep to one region for long
+  std::vector<Entry> on_demand_;                // the others: kept apart, so that they cost the first nothing
 };
 
 template <Scalar T>
@@ -126,6 +187,7 @@ inline Result<T> GuestMemory::load(GuestAddress at, std::memory_order order) con
   const Entry* entry = find_entry(at);
   // Regions are page aligned: what is aligned and starts inside ends inside.
   if (entry == nullptr || !at.is_aligned(sizeof(T))) [[unlikely]] {
+    if constexpr (maps_on_demand) return load_mapped<T>(at, order);
     return scalar_refusal(at, sizeof(T), Permission::read);
   }
   return load_at<T>(entry->host + (at.value - entry->start), order);
@@ -135,6 +197,7 @@ template <Scalar T>
 inline Result<void> GuestMemory::store(GuestAddress at, T value, std::memory_order order) const noexcept {
   const Entry* entry = find_entry(at);
   if (entry == nullptr || !entry->writable || !at.is_aligned(sizeof(T))) [[unlikely]] {
+    if constexpr (maps_on_demand) return store_mapped<T>(at, value, order);
     return scalar_refusal(at, sizeof(T), Permission::write);
   }
   const std::uint64_t offset = at.value - entry->start;

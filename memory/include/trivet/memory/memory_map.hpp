@@ -28,6 +28,10 @@ class MemoryMap {
   /// The region of exactly this range, which is no longer in the map; `not_found` otherwise (caller).
   Result<std::shared_ptr<const Region>> remove(const GuestRange& range);
 
+  /// Pages were taken out of the guest (`IoHandler::pages_removed`): nothing that was mapped on demand is used again.
+  /// Whoever holds a Slice keeps what it has until it lets go; queues look their rings up anew.
+  void drop_windows() noexcept;
+
  private:
   void swap(std::shared_ptr<const GuestMemory> next) noexcept;
 

@@ -5,19 +5,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
+#include <type_traits>
+#include <utility>
 
 #include <trivet/core/bytes.hpp>
 #include <trivet/memory/access.hpp>
+#include <trivet/memory/permission.hpp>
 #include <trivet/memory/region.hpp>
+#include <trivet/memory/window_guard.hpp>
 
 namespace trivet::memory {
 
-/// What an access wants.
-enum class Permission : std::uint8_t { read, write };
-
 /// A run of guest bytes inside one region, checked once, accessed by copying: nothing hands out a reference to what the
-/// guest can change. Also the access guard: in a build that maps on demand it holds the mapping. Valid while the
-/// GuestMemory it came from lives. Thread rule: any thread.
+/// guest can change. Also the access guard: in the xen build it keeps mapped what is mapped on demand, so let go
+/// of it (assign Slice()) when done. Valid while the GuestMemory it came from lives. Thread rule: any thread.
 class Slice {
  public:
   Slice() = default;
@@ -40,13 +42,22 @@ class Slice {
 
  private:
   friend class GuestMemory;
-  Slice(std::byte* host, std::uint64_t size, const Region* region) noexcept
-      : host_(host), size_(size), region_(region) {}
+  Slice(std::byte* host, std::uint64_t size, const Region* region, WindowGuard guard = {}) noexcept
+      : host_(host), size_(size), region_(region), guard_(std::move(guard)) {}
 
   std::byte* host_ = nullptr;
   std::uint64_t size_ = 0;
   const Region* region_ = nullptr;
+  [[no_unique_address]] WindowGuard guard_;
 };
+static_assert(maps_on_demand || (std::is_trivially_copyable_v<Slice> && sizeof(Slice) == 24));
+
+/// Lets go of what the slices keep mapped; nothing to do in the mmap build.
+inline void forget([[maybe_unused]] std::span<Slice> slices) noexcept {
+  if constexpr (maps_on_demand) {
+    for (Slice& slice : slices) slice = Slice();
+  }
+}
 
 inline void Slice::read(std::uint64_t offset, Bytes out) const noexcept {
   assert(offset <= size_ && out.size() <= size_ - offset);
@@ -72,7 +83,7 @@ inline void Slice::mark_written(std::uint64_t offset, std::uint64_t bytes) const
 
 inline Slice Slice::part(std::uint64_t offset, std::uint64_t bytes) const noexcept {
   assert(offset <= size_ && bytes <= size_ - offset);
-  return {host_ + offset, bytes, region_};
+  return {host_ + offset, bytes, region_, guard_};
 }
 
 }  // namespace trivet::memory

@@ -8,6 +8,7 @@
 #include <trivet/core/address.hpp>
 #include <trivet/core/result.hpp>
 #include <trivet/memory/access.hpp>
+#include <trivet/memory/build.hpp>
 #include <trivet/memory/guest_memory.hpp>
 #include <trivet/virtio/abi/split_ring.hpp>
 
@@ -82,6 +83,15 @@ class Chain {
   [[nodiscard]] static Chain failed(Chain chain, Rule rule, std::uint64_t value) noexcept;
   [[nodiscard]] static Chain entered(Chain chain, std::uint64_t address, std::uint32_t length,
                                      std::uint16_t flags) noexcept;
+  /// A descriptor as it lies in memory, or the rule that keeps it from being read, and then the value that broke it.
+  struct Words {
+    std::uint64_t address;
+    std::uint64_t rest;
+    Rule broken;
+  };
+  /// The next one of a table that is mapped on demand. Such a table has no host address: table_ holds the bits of its
+  /// guest address and table_size_ is 0, so that the others pay nothing.
+  [[nodiscard]] static Words mapped_words(Chain chain) noexcept;
   [[nodiscard]] static Error fault(Chain chain) noexcept;
   Step fail(Rule rule, std::uint64_t value) noexcept {
     *this = failed(*this, rule, value);
@@ -89,7 +99,7 @@ class Chain {
   }
 
   const memory::GuestMemory* memory_;
-  const std::byte* table_;    // where the table that is walked lies in this process
+  const std::byte* table_;    // where the table that is walked lies in this process; or see mapped_words
   std::uint64_t bytes_ = 0;   // so far; after a fault, the value that broke the rule
   std::uint32_t table_size_;  // entries
   std::uint16_t left_;        // buffers that may still come
@@ -102,16 +112,25 @@ class Chain {
   bool in_indirect_ = false;
   bool writable_ = false;  // a writable buffer has come
   bool ended_ = false;
+  std::uint16_t mapped_entries_ = 0;  // of a table that is mapped on demand
 };
 
 [[gnu::always_inline]] inline Chain::Step Chain::step(Descriptor& out) noexcept {
   if (ended_) return rule_ == Rule::none ? Step::end : Step::fault;
   for (;;) {  // twice at most: what refers to an indirect table, then the table's first
-    if (next_ >= table_size_) [[unlikely]]
-      return fail(Rule::next_beyond_table, next_);
-    const std::byte* at = table_ + std::size_t{16} * next_;
-    const auto address = memory::load_unaligned_at<std::uint64_t>(at);
-    const auto rest = memory::load_unaligned_at<std::uint64_t>(at + 8);
+    std::uint64_t address;
+    std::uint64_t rest;
+    if (next_ < table_size_) [[likely]] {
+      const std::byte* at = table_ + std::size_t{16} * next_;
+      address = memory::load_unaligned_at<std::uint64_t>(at);
+      rest = memory::load_unaligned_at<std::uint64_t>(at + 8);
+    } else {
+      if (!memory::maps_on_demand || table_size_ != 0) return fail(Rule::next_beyond_table, next_);
+      const Words words = mapped_words(*this);
+      if (words.broken != Rule::none) return fail(words.broken, words.address);
+      address = words.address;
+      rest = words.rest;
+    }
     const auto length = static_cast<std::uint32_t>(rest);
     const auto flags = static_cast<std::uint16_t>(rest >> 32);
     if ((flags & abi::desc_f_indirect) != 0) [[unlikely]] {

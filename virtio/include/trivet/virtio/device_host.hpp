@@ -63,9 +63,9 @@ class DeviceHost final : private Notifier {
   Result<void> start_queue(Start start);
   /// Nothing when it was not started. `bad_state` when the loop has ended (host).
   Result<std::optional<Queue>> stop_queue(unsigned index);
-  /// When this returns the device touches no guest memory any more. When the loop has ended it cannot, and is reset
-  /// later.
-  void reset();
+  /// When this returns true the device touches no guest memory and no kick's descriptor any more. False when the loop
+  /// has ended: the device cannot either, but is reset later.
+  bool reset();
 
   /// As if the queue's kick came. Any thread; may allocate.
   void kick(unsigned index);

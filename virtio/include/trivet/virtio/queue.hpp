@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <trivet/memory/access.hpp>
 #include <trivet/memory/guest_memory.hpp>
 #include <trivet/memory/memory_map.hpp>
+#include <trivet/memory/slice.hpp>
 #include <trivet/virtio/abi/split_ring.hpp>
 #include <trivet/virtio/chain.hpp>
 #include <trivet/virtio/detail/split_ring.hpp>
@@ -65,7 +67,7 @@ class Queue {
     return static_cast<std::uint16_t>(next_available_ - next_used_);
   }
   /// The memory that the chains popped last refer to.
-  [[nodiscard]] const std::shared_ptr<const memory::GuestMemory>& memory() const noexcept { return snapshot_; }
+  [[nodiscard]] const std::shared_ptr<const memory::GuestMemory>& memory() const noexcept { return held_.memory; }
 
   /// The next chain, nothing when the driver has made none available. Takes it: it is in flight until pushed.
   /// `malformed` (guest): the available index is more than `size` ahead (2.7.6), or a head is no descriptor.
@@ -95,6 +97,27 @@ class Queue {
   [[nodiscard]] bool enable_kicks() noexcept;
 
  private:
+  using RingSlices = std::array<memory::Slice, 3>;
+
+  /// The memory that ring and chains lie in, and what keeps the ring mapped, which goes before it.
+  struct Held {
+    std::shared_ptr<const memory::GuestMemory> memory;
+    RingSlices ring;
+
+    Held() = default;
+    Held(std::shared_ptr<const memory::GuestMemory> its_memory, RingSlices its_ring) noexcept
+        : memory(std::move(its_memory)), ring(std::move(its_ring)) {}
+    Held(Held&&) noexcept = default;
+    Held& operator=(Held&& other) noexcept {
+      std::swap(memory, other.memory);
+      std::swap(ring, other.ring);
+      return *this;
+    }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+    ~Held() = default;
+  };
+
   Queue(const QueueConfig& config, std::shared_ptr<const memory::MemoryMap> map) noexcept;
 
   [[nodiscard]] bool has_event_idx() const noexcept { return (config_.features & abi::feature_ring_event_idx) != 0; }
@@ -116,8 +139,8 @@ class Queue {
   bool always_notify_once_;  // restored: the driver may still wait for what was published before
   QueueConfig config_;
   std::shared_ptr<const memory::MemoryMap> map_;
-  std::shared_ptr<const memory::GuestMemory> snapshot_;
-  std::vector<std::shared_ptr<const memory::GuestMemory>> retired_;  // what chains in flight may still refer to
+  Held held_;
+  std::vector<Held> retired_;  // what chains in flight may still refer to
 };
 
 inline Result<std::optional<Chain>> Queue::pop() {
@@ -134,7 +157,8 @@ inline Result<std::optional<Chain>> Queue::pop() {
   if (head >= config_.size) [[unlikely]]
     return bad_head(head);
   ++next_available_;
-  return std::optional<Chain>(Chain(snapshot_.get(), ring_.descriptors, config_.size, head, config_.index, indirect_));
+  return std::optional<Chain>(
+      Chain(held_.memory.get(), ring_.descriptors, config_.size, head, config_.index, indirect_));
 }
 
 inline Result<void> Queue::stage_used(std::uint16_t id, std::uint32_t written) {
@@ -150,6 +174,7 @@ inline Result<void> Queue::stage_used(std::uint16_t id, std::uint32_t written) {
 inline void Queue::publish() noexcept {
   const auto count = static_cast<std::uint16_t>(next_used_ - published_);
   if (count == 0) return;
+  held_.memory->release_idle();  // from now on the driver may take its buffers' pages back
   ring_.set_used_index(next_used_);
   published_ = next_used_;
   unsignalled_ = std::min<std::uint32_t>(unsignalled_ + count, 1U << 16);

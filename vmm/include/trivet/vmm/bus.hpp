@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,12 @@ class Bus {
   /// address space, `bad_state` after `seal` (caller).
   Result<void> insert(std::uint64_t first, std::uint64_t size, BusDevice& device, std::string_view device_name);
 
+  /// Tells the hypervisor of a range that is about to be attached; see IoClaims.
+  using Claim = std::function<Result<void>(std::uint64_t first, std::uint64_t size)>;
+
+  /// From now on `insert` claims each range first, and gives its errors too. Before `seal`.
+  void claim_through(Claim claim) { claim_ = std::move(claim); }
+
   /// From here on the bus is immutable, and vCPUs may use it.
   void seal() noexcept { sealed_ = true; }
 
@@ -57,6 +64,7 @@ class Bus {
   const char* name_;
   std::uint64_t last_;
   bool sealed_ = false;
+  Claim claim_;
   std::vector<Entry> entries_;
 };
 

@@ -6,6 +6,7 @@
 
 #include <trivet/core/io_handler.hpp>
 #include <trivet/vmm/bus.hpp>
+#include <trivet/vmm/pci_host.hpp>
 
 namespace trivet::vmm {
 
@@ -15,13 +16,16 @@ namespace trivet::vmm {
 /// thread.
 class BusIo final : public IoHandler {
  public:
-  /// The buses are sealed and outlive this.
-  BusIo(const Bus& ports, const Bus& memory) noexcept : ports_(ports), memory_(memory) {}
+  /// The buses are sealed and outlive this, as does `pci`, which is null where there is none.
+  BusIo(const Bus& ports, const Bus& memory, const PciHost* pci = nullptr) noexcept
+      : ports_(ports), memory_(memory), pci_(pci) {}
 
   void pio_read(std::uint16_t port, Bytes data) noexcept override;
   void pio_write(std::uint16_t port, ConstBytes data) noexcept override;
   void mmio_read(GuestAddress at, Bytes data) noexcept override;
   void mmio_write(GuestAddress at, ConstBytes data, Posted posted) noexcept override;
+  void pci_config_read(const PciAddress& function, std::uint16_t offset, Bytes data) noexcept override;
+  void pci_config_write(const PciAddress& function, std::uint16_t offset, ConstBytes data) noexcept override;
 
   /// All accesses so far, and those that nobody claimed.
   [[nodiscard]] std::uint64_t accesses() const noexcept { return accesses_.load(std::memory_order_relaxed); }
@@ -37,6 +41,7 @@ class BusIo final : public IoHandler {
 
   const Bus& ports_;
   const Bus& memory_;
+  const PciHost* pci_;
   std::atomic<std::uint64_t> accesses_{0};
   std::atomic<std::uint64_t> unclaimed_{0};
 };

@@ -26,6 +26,13 @@ struct VcpuConfig {
 };
 BOOST_DESCRIBE_STRUCT(VcpuConfig, (), (num))
 
+/// What the machine is made of where there is a choice.
+struct PlatformConfig {
+  std::string irqchip = "auto";  ///< auto, full: all interrupt controllers in the hypervisor; split: only local APICs
+  std::string virtio = "auto";   ///< auto, mmio, pci: how the guest finds virtio devices; mmio needs interrupt lines
+};
+BOOST_DESCRIBE_STRUCT(PlatformConfig, (), (irqchip, virtio))
+
 /// What is booted. Without a path: the built-in guest.
 struct KernelConfig {
   std::string path;                          ///< ELF or bzImage
@@ -77,6 +84,7 @@ struct Config {
   std::string hypervisor = "auto";
   MemoryConfig memory;
   VcpuConfig vcpu;
+  PlatformConfig platform;
   KernelConfig kernel;
   SerialConfig serial;
   std::vector<BlockConfig> block;
@@ -84,7 +92,7 @@ struct Config {
   std::vector<RngConfig> rng;
   std::vector<NetConfig> net;
 };
-BOOST_DESCRIBE_STRUCT(Config, (), (hypervisor, memory, vcpu, kernel, serial, block, console, rng, net))
+BOOST_DESCRIBE_STRUCT(Config, (), (hypervisor, memory, vcpu, platform, kernel, serial, block, console, rng, net))
 
 /// A kernel's command line when none is given.
 inline constexpr std::string_view default_cmdline = "console=ttyS0 reboot=k panic=-1";
@@ -111,6 +119,7 @@ struct OptionInfo {
   std::string name;
   std::string keys;  ///< "path=,read_only=,..."; empty: a plain value
   bool repeatable = false;
+  bool bare = false;  ///< may stand alone, without keys: one more with all defaults
 };
 [[nodiscard]] std::vector<OptionInfo> option_infos();
 

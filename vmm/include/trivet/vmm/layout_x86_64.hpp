@@ -43,6 +43,12 @@ inline constexpr GuestAddress kernel{1 * mebibyte};
 // Devices. Each virtio-mmio device has a page of its own, so that each can be mapped, trapped and logged alone.
 inline constexpr GuestRange virtio_mmio{{0xd000'0000}, 16 * mebibyte};
 inline constexpr std::uint64_t virtio_mmio_stride = page_size;
+// PCI: where the functions of bus 0 have their BARs, and ECAM, a megabyte a bus.
+inline constexpr GuestRange pci_memory{{0xd800'0000}, 128 * mebibyte};
+inline constexpr GuestRange pci_ecam{{0xe000'0000}, 1 * mebibyte};
+inline constexpr std::uint8_t pci_last_bus = 0;
+inline constexpr std::uint16_t pci_config_port = 0xcf8;
+inline constexpr std::uint16_t pci_config_ports = 8;
 inline constexpr GuestRange ioapic{{0xfec0'0000}, page_size};
 inline constexpr GuestRange local_apic{{0xfee0'0000}, page_size};
 
@@ -60,6 +66,7 @@ inline constexpr std::uint16_t com1_port = 0x3f8;
 inline constexpr std::uint16_t com1_ports = 8;
 inline constexpr std::uint16_t rtc_port = 0x70;
 inline constexpr std::uint16_t rtc_ports = 2;
+inline constexpr std::uint16_t panic_port = 0x505;  ///< where QEMU has it too
 inline constexpr std::uint16_t keyboard_data_port = 0x60;
 inline constexpr std::uint16_t keyboard_command_port = 0x64;
 

@@ -37,6 +37,13 @@ struct VirtioMmioInfo {
   Trigger trigger = Trigger::edge;
 };
 
+/// A PCI host with configuration ports, ECAM and a window for BARs; its functions have messages, no interrupt lines.
+struct PciInfo {
+  GuestRange ecam = layout::pci_ecam;      ///< a megabyte for each bus from 0 on, below 4 GiB
+  GuestRange memory = layout::pci_memory;  ///< below 4 GiB
+  std::uint8_t last_bus = layout::pci_last_bus;
+};
+
 /// What a guest is told about its machine: the loader writes the memory map, the ACPI tables tell the rest.
 struct PlatformInfo {
   std::uint64_t ram_bytes = 0;          ///< as for `ram_ranges`
@@ -46,8 +53,10 @@ struct PlatformInfo {
   bool pit = false;                     ///< PIC and PIT are there, the PIT's line on pin 2
   std::vector<SerialInfo> serial;
   std::optional<RtcInfo> rtc;
-  bool i8042 = false;  ///< a keyboard controller that answers as one; clear when it can only reset
+  bool i8042 = false;       ///< a keyboard controller that answers as one; clear when it can only reset
+  bool panic_port = false;  ///< a port by which the guest reports its crash, at `layout::panic_port`
   std::vector<VirtioMmioInfo> virtio_mmio;
+  std::optional<PciInfo> pci;
 };
 
 }  // namespace trivet::vmm

@@ -8,6 +8,8 @@ class PowerControl {
  public:
   virtual void power_off() noexcept = 0;
   virtual void reset() noexcept = 0;
+  /// The guest said that it cannot go on.
+  virtual void crash() noexcept = 0;
 
  protected:
   ~PowerControl() = default;

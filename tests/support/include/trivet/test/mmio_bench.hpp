@@ -1,97 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #pragma once
 
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
-#include <cstdint>
-#include <future>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <stdexcept>
-#include <string>
-#include <string_view>
-#include <thread>
-#include <vector>
-
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-
-#include <trivet/core/doorbell.hpp>
-#include <trivet/core/event.hpp>
-#include <trivet/core/interrupt_line.hpp>
-#include <trivet/test/driver.hpp>
-#include <trivet/virtio/abi/features.hpp>
+#include <trivet/test/device_bench.hpp>
 #include <trivet/virtio/abi/mmio.hpp>
 #include <trivet/virtio/mmio_transport.hpp>
 
 namespace trivet::test {
 
-/// An interrupt line that counts and can be waited for.
-class CountingLine final : public InterruptLine {
- public:
-  Result<void> signal() noexcept override {
-    const std::lock_guard lock(mutex_);
-    ++count_;
-    changed_.notify_all();
-    return {};
-  }
-  Result<void> set_level(bool) noexcept override { return Error::unsupported("set level", "an edge line"); }
-  [[nodiscard]] int trigger_fd() const noexcept override { return -1; }
-  [[nodiscard]] int resample_fd() const noexcept override { return -1; }
-
-  [[nodiscard]] std::uint64_t count() const {
-    const std::lock_guard lock(mutex_);
-    return count_;
-  }
-  bool wait_beyond(std::uint64_t count, std::chrono::milliseconds at_most) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, at_most, [&] { return count_ > count; });
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::uint64_t count_ = 0;
-};
-
-/// Doorbells that the test rings itself.
-class TestDoorbells final : public Doorbells {
- public:
-  Result<std::unique_ptr<Doorbell>> create(const DoorbellSpec& spec) override {
-    if (refuse) return Error(Errc::limit, "create doorbell", "as the test wants", Blame::host);
-    auto event = Event::create();
-    if (!event) return event.error();
-    auto bell = std::make_unique<Bell>(std::move(*event));
-    specs.push_back(spec);
-    bells.push_back(bell.get());
-    return bell;
-  }
-  void ring(std::size_t n) { bells.at(n)->event.signal(); }
-
-  bool refuse = false;
-  std::vector<DoorbellSpec> specs;
-
- private:
-  struct Bell final : Doorbell {
-    explicit Bell(Event e) : event(std::move(e)) {}
-    [[nodiscard]] int fd() const noexcept override { return event.fd(); }
-    Event event;
-  };
-  std::vector<Bell*> bells;
-};
-
-/// A device on an MMIO transport with its event loop on a thread of its own, and a driver for it that goes through the
-/// registers as a guest's does.
-class MmioBench {
+/// A device on the MMIO transport.
+class MmioBench final : public DeviceBench {
  public:
   static constexpr std::uint64_t base = 0xd0000000;
 
   explicit MmioBench(std::unique_ptr<virtio::Device> device, Doorbells* doorbells = nullptr, bool track_dirty = false)
-      : guest(TestGuest::default_size, {0}, track_dirty), work_(loop.get_executor()) {
+      : DeviceBench(track_dirty) {
     auto made = virtio::MmioTransport::create(std::move(device), {.base = {base},
                                                                   .memory = guest.map(),
                                                                   .executor = loop.get_executor(),
@@ -100,18 +22,11 @@ class MmioBench {
                                                                   .log = [this](const Error& error) { note(error); }});
     if (!made) throw std::runtime_error(to_string(made.error()));
     transport = std::move(*made);
-    thread_ = std::thread([this] { loop.run(); });
+    start_loop();
   }
-  MmioBench(const MmioBench&) = delete;
-  MmioBench& operator=(const MmioBench&) = delete;
-  ~MmioBench() {
+  ~MmioBench() override {
     stop_loop();
     transport.reset();
-  }
-
-  void stop_loop() {
-    loop.stop();
-    if (thread_.joinable()) thread_.join();
   }
 
   [[nodiscard]] std::uint32_t read(std::uint64_t offset) {
@@ -122,109 +37,54 @@ class MmioBench {
   void write(std::uint64_t offset, std::uint32_t value) {
     transport->write(offset, std::as_bytes(std::span(&value, 1)));
   }
-  template <class T>
-  [[nodiscard]] T config(std::uint64_t offset) {
-    T value{};
-    transport->read(virtio::abi::mmio_config_offset + offset, std::as_writable_bytes(std::span(&value, 1)));
-    return value;
-  }
-  template <class T>
-  void set_config(std::uint64_t offset, T value) {
-    transport->write(virtio::abi::mmio_config_offset + offset, std::as_bytes(std::span(&value, 1)));
-  }
 
-  [[nodiscard]] std::uint32_t status() { return read(0x70); }
-  void set_status(std::uint32_t value) { write(0x70, value); }
-
-  [[nodiscard]] std::uint64_t offered() {
+  [[nodiscard]] std::uint32_t status() override { return read(0x70); }
+  void set_status(std::uint32_t value) override { write(0x70, value); }
+  [[nodiscard]] std::uint64_t offered() override {
     write(0x14, 0);
     const std::uint64_t low = read(0x10);
     write(0x14, 1);
     return low | std::uint64_t{read(0x10)} << 32;
   }
-  void set_features(std::uint64_t features) {
+  void set_features(std::uint64_t features) override {
     write(0x24, 0);
     write(0x20, static_cast<std::uint32_t>(features));
     write(0x24, 1);
     write(0x20, static_cast<std::uint32_t>(features >> 32));
   }
-  /// Up to FEATURES_OK, from a reset; whether the device agreed.
-  bool negotiate(std::uint64_t features) {
-    set_status(0);
-    set_status(1);
-    set_status(3);
-    set_features(features);
-    set_status(11);
-    features_ = features;
-    return (status() & virtio::abi::status_features_ok) != 0;
-  }
-  /// Places a ring and enables it.
-  Driver& add_queue(unsigned index, std::uint16_t size) {
-    auto& driver = *(drivers_[index] = std::make_unique<Driver>(guest, size, features_ & Driver::all_features));
-    describe_queue(index, driver);
-    write(0x44, 1);
-    return driver;
-  }
-  void describe_queue(unsigned index, const Driver& driver) {
+  void describe_queue(unsigned index, const Driver& driver) override {
     write(0x30, index);
     write(0x38, driver.size());
     write_address(0x80, driver.descriptor_area());
     write_address(0x90, driver.driver_area());
     write_address(0xa0, driver.device_area());
   }
-  void set_driver_ok() { set_status(15); }
-  /// With all that is offered, and one queue of each index below `queues`.
-  void start(unsigned queues, std::uint16_t size = 16, std::uint64_t without = 0) {
-    if (!negotiate(offered() & ~without)) throw std::runtime_error("FEATURES_OK was refused");
-    for (unsigned i = 0; i < queues; ++i) add_queue(i, size);
-    set_driver_ok();
+  void enable_queue(unsigned index) override {
+    write(0x30, index);
+    write(0x44, 1);
   }
-  [[nodiscard]] Driver& queue(unsigned index) { return *drivers_.at(index); }
-  void kick(unsigned index) { write(0x50, index); }
-
-  /// The next used chain of a queue, waited for like a guest does: by interrupt.
-  std::optional<Used> wait_used(unsigned index, std::chrono::milliseconds at_most = std::chrono::seconds(20)) {
-    const auto end = std::chrono::steady_clock::now() + at_most;
-    for (;;) {
-      const auto seen = line.count();
-      if (auto used = queue(index).take_used()) return used;
-      if (queue(index).enable_notifications()) continue;
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
-      if (left.count() <= 0 || !line.wait_beyond(seen, left)) return std::nullopt;
-    }
+  [[nodiscard]] bool queue_enabled(unsigned index) override {
+    write(0x30, index);
+    return read(0x44) == 1;
   }
-  /// Waits until the status has a bit.
-  bool wait_status(std::uint32_t bit, std::chrono::milliseconds at_most = std::chrono::seconds(20)) {
-    const auto end = std::chrono::steady_clock::now() + at_most;
-    while ((status() & bit) == 0) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return true;
+  void reset_queue(unsigned index) override {
+    write(0x30, index);
+    write(0xc0, 1);
   }
-  /// Waits until the loop has done what it had to do when this was called.
-  void settle() {
-    for (int round = 0; round < 3; ++round) {  // a kick's descriptor, its work, what that work posted
-      std::promise<void> done;
-      boost::asio::post(loop, [&] { done.set_value(); });
-      done.get_future().wait();
-    }
+  void kick(unsigned index) override { write(0x50, index); }
+  [[nodiscard]] std::uint32_t generation() override { return read(0xfc); }
+  bool take_config_change() override {
+    const bool changed = (read(0x60) & virtio::abi::interrupt_config) != 0;
+    write(0x64, virtio::abi::interrupt_config);
+    return changed;
+  }
+  void read_config(std::uint64_t offset, Bytes out) override {
+    transport->read(virtio::abi::mmio_config_offset + offset, out);
+  }
+  void write_config(std::uint64_t offset, ConstBytes in) override {
+    transport->write(virtio::abi::mmio_config_offset + offset, in);
   }
 
-  [[nodiscard]] std::vector<std::string> logged() const {
-    const std::lock_guard lock(log_mutex_);
-    return log_;
-  }
-  [[nodiscard]] bool logged(std::string_view part) const {
-    for (const auto& entry : logged()) {
-      if (entry.find(part) != std::string::npos) return true;
-    }
-    return false;
-  }
-
-  TestGuest guest;
-  CountingLine line;
-  boost::asio::io_context loop{1};
   std::unique_ptr<virtio::MmioTransport> transport;
 
  private:
@@ -232,17 +92,6 @@ class MmioBench {
     write(offset, static_cast<std::uint32_t>(at.value));
     write(offset + 4, static_cast<std::uint32_t>(at.value >> 32));
   }
-  void note(const Error& error) {
-    const std::lock_guard lock(log_mutex_);
-    log_.push_back(to_string(error));
-  }
-
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-  std::thread thread_;
-  std::uint64_t features_ = 0;
-  std::map<unsigned, std::unique_ptr<Driver>> drivers_;
-  mutable std::mutex log_mutex_;
-  std::vector<std::string> log_;
 };
 
 }  // namespace trivet::test

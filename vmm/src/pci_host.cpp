@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <algorithm>
+#include <cstring>
+#include <fmt/format.h>
+#include <mutex>
+
+#include <boost/endian/conversion.hpp>
+
+#include <trivet/virtio/pci/config_space.hpp>
+#include <trivet/vmm/pci_host.hpp>
+
+namespace trivet::vmm {
+
+namespace reg = pci::reg;
+
+namespace {
+
+constexpr auto operation = "attach a PCI function";
+constexpr std::uint64_t bus_size = std::uint64_t{1} << 20;
+
+/// The bridge from the processor to bus 0: nothing but an identity, by which guests see that the mechanism works.
+class HostBridge final : public pci::Function {
+ public:
+  void read_config(std::uint16_t offset, Bytes data) noexcept override {
+    const std::lock_guard lock(mutex_);
+    config_.read(offset, data);
+  }
+  void write_config(std::uint16_t offset, ConstBytes data) noexcept override {
+    const std::lock_guard lock(mutex_);
+    config_.write(offset, data);
+  }
+  [[nodiscard]] const std::array<pci::Bar, pci::bar_count>& bars() const noexcept override { return config_.bars(); }
+  void read_bar(unsigned, std::uint64_t, Bytes) noexcept override {}
+  void write_bar(unsigned, std::uint64_t, ConstBytes) noexcept override {}
+  void listen(pci::BarListener*) noexcept override {}
+
+ private:
+  std::mutex mutex_;
+  // The generic bridge of Red Hat's list of ids for virtual machines, which no guest has quirks for.
+  pci::ConfigSpace config_{{.vendor = 0x1b36, .device = 0x0008, .class_code = reg::class_host_bridge}};
+};
+
+std::string text_of(const PciAddress& address) {
+  return fmt::format("{:02x}:{:02x}.{}", address.bus, address.device, address.function);
+}
+
+template <class T>
+void write_value(pci::Function& function, unsigned offset, T value) {
+  boost::endian::native_to_little_inplace(value);
+  function.write_config(static_cast<std::uint16_t>(offset), std::as_bytes(std::span(&value, 1)));
+}
+
+/// Calls `access(offset, part)` for the parts of an access that the configuration mechanism can carry.
+template <class Data, class Access>
+void in_parts(std::uint64_t offset, Data data, Access&& access) {
+  while (!data.empty()) {
+    std::size_t size = std::min<std::size_t>(4 - offset % 4, data.size());
+    if (size == 3) size = offset % 2 == 0 ? 2 : 1;
+    access(offset, data.first(size));
+    offset += size;
+    data = data.subspan(size);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PciHost>> PciHost::create(const GuestRange& ecam, const GuestRange& window) {
+  if (!ecam.valid() || ecam.size != bus_size || !ecam.start.is_aligned(bus_size)) {
+    return Error(Errc::invalid_argument, "make a PCI host", "ECAM must be an aligned megabyte for bus 0");
+  }
+  TRIVET_ASSIGN(auto free, AddressAllocator::create(window));
+  std::unique_ptr<PciHost> host(new PciHost(ecam, window, std::move(free)));
+  TRIVET_TRY(host->attach({}, *host->bridge_, "host bridge"));
+  return host;
+}
+
+PciHost::PciHost(const GuestRange& ecam, const GuestRange& window, AddressAllocator free)
+    : ecam_range_(ecam), window_range_(window), free_(std::move(free)), bridge_(std::make_unique<HostBridge>()) {}
+
+PciHost::~PciHost() = default;
+
+Result<void> PciHost::claim_through(IoClaims& claims) {
+  claims_ = &claims;
+  return claims.claim_pci({});  // the host bridge's
+}
+
+Result<void> PciHost::attach(const PciAddress& address, pci::Function& function, std::string_view name) {
+  if (address.segment != 0 || address.bus != 0 || address.device >= most_devices || address.function > 7) {
+    return Error(Errc::out_of_range, operation,
+                 fmt::format("{} at {}: this host has bus 0 only", name, text_of(address)));
+  }
+  auto*& slot = functions_.at(address.bdf());
+  if (slot != nullptr) {
+    return Error(Errc::already_exists, operation, fmt::format("{} at {}: it is taken", name, text_of(address)));
+  }
+  if (claims_ != nullptr) TRIVET_TRY(claims_->claim_pci(address));
+  function.listen(this);
+  TRIVET_TRY(place_bars(function, name));
+  slot = &function;
+  return {};
+}
+
+/// What firmware does: each BAR an address, then memory decoding on. Bus mastering is the driver's to allow.
+Result<void> PciHost::place_bars(pci::Function& function, std::string_view name) {
+  bool any = false;
+  for (unsigned index = 0; index < pci::bar_count; ++index) {
+    const auto& bar = function.bars().at(index);
+    if (bar.size == 0) continue;
+    any = true;
+    const auto range = free_.allocate(bar.size, bar.size);
+    if (!range) return range.error().within(fmt::format("{}: BAR {} of {:#x} bytes", name, index, bar.size));
+    auto& place = places_.emplace_back();
+    place.function = &function;
+    place.bar = index;
+    place.size = bar.size;
+    write_value(function, reg::bar0 + 4 * index, static_cast<std::uint32_t>(range->start.value));
+    if (bar.wide) {
+      write_value(function, reg::bar0 + 4 * index + 4, static_cast<std::uint32_t>(range->start.value >> 32));
+    }
+  }
+  if (any) write_value<std::uint16_t>(function, reg::command, reg::command_memory);
+  return {};
+}
+
+void PciHost::bar_moved(pci::Function& function, unsigned bar, std::optional<GuestAddress> at) noexcept {
+  for (auto& place : places_) {
+    if (place.function == &function && place.bar == bar) {
+      place.at.store(at ? at->value : Place::nowhere, std::memory_order_release);
+    }
+  }
+}
+
+// --- configuration space ---
+
+pci::Function* PciHost::find(const PciAddress& address) const noexcept {
+  const auto index = address.bdf();
+  return address.segment == 0 && index < functions_.size() ? functions_[index] : nullptr;
+}
+
+void PciHost::read(const PciAddress& address, std::uint16_t offset, Bytes data) const noexcept {
+  if (auto* function = find(address)) return function->read_config(offset, data);
+  std::ranges::fill(data, std::byte{0xff});
+}
+
+void PciHost::write(const PciAddress& address, std::uint16_t offset, ConstBytes data) const noexcept {
+  if (auto* function = find(address)) function->write_config(offset, data);
+}
+
+namespace {
+
+constexpr std::uint64_t address_port = 0;
+constexpr std::uint64_t data_port = 4;
+constexpr std::uint32_t address_enable = 1U << 31;
+constexpr std::uint32_t address_bits = 0x80ff'fffc;
+
+PciAddress function_of(std::uint32_t address) {
+  return PciAddress::from_bdf(0, static_cast<std::uint16_t>(address >> 8 & 0xffff));
+}
+std::uint16_t register_of(std::uint32_t address, std::uint64_t port) {
+  return static_cast<std::uint16_t>((address & 0xfc) + (port - data_port));
+}
+
+PciAddress ecam_function(std::uint64_t offset) {
+  return PciAddress::from_bdf(0, static_cast<std::uint16_t>(offset >> 12 & 0xffff));
+}
+
+}  // namespace
+
+void PciHost::Ports::read(std::uint64_t offset, Bytes data) noexcept {
+  std::ranges::fill(data, std::byte{0xff});
+  const auto address = address_.load(std::memory_order_relaxed);
+  if (offset == address_port && data.size() == 4) {
+    const auto little = boost::endian::native_to_little(address);
+    std::memcpy(data.data(), &little, sizeof little);
+  } else if (offset >= data_port && (address & address_enable) != 0) {
+    host_.read(function_of(address), register_of(address, offset), data);
+  }
+}
+
+void PciHost::Ports::write(std::uint64_t offset, ConstBytes data) noexcept {
+  if (offset == address_port && data.size() == 4) {
+    std::uint32_t address = 0;
+    std::memcpy(&address, data.data(), sizeof address);
+    address_.store(boost::endian::little_to_native(address) & address_bits, std::memory_order_relaxed);
+    return;
+  }
+  const auto address = address_.load(std::memory_order_relaxed);
+  if (offset >= data_port && (address & address_enable) != 0) {
+    host_.write(function_of(address), register_of(address, offset), data);
+  }
+}
+
+void PciHost::Ecam::read(std::uint64_t offset, Bytes data) noexcept {
+  in_parts(offset, data, [this](std::uint64_t at, Bytes part) {
+    host_.read(ecam_function(at), static_cast<std::uint16_t>(at & 0xfff), part);
+  });
+}
+
+void PciHost::Ecam::write(std::uint64_t offset, ConstBytes data) noexcept {
+  in_parts(offset, data, [this](std::uint64_t at, ConstBytes part) {
+    host_.write(ecam_function(at), static_cast<std::uint16_t>(at & 0xfff), part);
+  });
+}
+
+// --- memory ---
+
+const PciHost::Place* PciHost::find_place(std::uint64_t at, std::uint64_t size, std::uint64_t& offset) const noexcept {
+  for (const auto& place : places_) {
+    const auto start = place.at.load(std::memory_order_acquire);
+    if (at < start || at - start >= place.size || size > place.size - (at - start)) continue;
+    offset = at - start;
+    return &place;
+  }
+  return nullptr;
+}
+
+void PciHost::Window::read(std::uint64_t offset, Bytes data) noexcept {
+  std::uint64_t inside = 0;
+  if (const auto* place = host_.find_place(host_.window_range_.start.value + offset, data.size(), inside)) {
+    return place->function->read_bar(place->bar, inside, data);
+  }
+  std::ranges::fill(data, std::byte{0xff});
+}
+
+void PciHost::Window::write(std::uint64_t offset, ConstBytes data) noexcept {
+  std::uint64_t inside = 0;
+  if (const auto* place = host_.find_place(host_.window_range_.start.value + offset, data.size(), inside)) {
+    place->function->write_bar(place->bar, inside, data);
+  }
+}
+
+}  // namespace trivet::vmm

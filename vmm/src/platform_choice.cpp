@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include "platform_choice.hpp"
+
+#include <fmt/format.h>
+
+#include <trivet/core/capability.hpp>
+
+namespace trivet::vmm {
+namespace {
+
+Error lacks(const Hypervisor& hypervisor, std::string_view option, Cap cap) {
+  return Error::unsupported("choose the platform",
+                            fmt::format("platform {}: {} has no {}", option, hypervisor.name(), to_string(cap)));
+}
+
+}  // namespace
+
+Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hypervisor& hypervisor) {
+  const auto has = [&](Cap cap) { return hypervisor.supports(cap) != Support::no; };
+  PlatformChoice choice;
+  const bool full = wanted.irqchip == "full" || (wanted.irqchip == "auto" && has(Cap::irqchip_full));
+  choice.irqchip = full ? IrqchipKind::full : IrqchipKind::split;
+  if (full && !has(Cap::irqchip_full)) return lacks(hypervisor, "irqchip=full", Cap::irqchip_full);
+  if (!full && !has(Cap::irqchip_split)) return lacks(hypervisor, "irqchip=split", Cap::irqchip_split);
+
+  // Lines are the IOAPIC's: this machine has none of its own yet.
+  const bool lines = full && has(Cap::lines);
+  const bool mmio = wanted.virtio == "mmio" || (wanted.virtio == "auto" && lines);
+  choice.virtio = mmio ? VirtioTransport::mmio : VirtioTransport::pci;
+  if (mmio && !lines) return lacks(hypervisor, "virtio=mmio with these interrupt controllers", Cap::lines);
+  if (!mmio && !has(Cap::msi)) return lacks(hypervisor, "virtio=pci", Cap::msi);
+  return choice;
+}
+
+}  // namespace trivet::vmm

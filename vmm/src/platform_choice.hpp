@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#pragma once
+
+#include <trivet/core/hypervisor.hpp>
+#include <trivet/core/irqchip.hpp>
+#include <trivet/core/result.hpp>
+#include <trivet/vmm/config.hpp>
+
+namespace trivet::vmm {
+
+/// By which transport the guest finds its virtio devices.
+enum class VirtioTransport { mmio, pci };
+
+/// What `--platform` comes to on one hypervisor.
+struct PlatformChoice {
+  IrqchipKind irqchip = IrqchipKind::full;
+  VirtioTransport virtio = VirtioTransport::mmio;
+};
+
+/// `auto` takes what the hypervisor can: all interrupt controllers in it, else split; MMIO where it has lines, else
+/// PCI. `unsupported` names what it lacks (caller).
+Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hypervisor& hypervisor);
+
+}  // namespace trivet::vmm
