@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include "hypervisor.hpp"
+
+#include <limits>
+#include <string>
+
+#include "cpuid_x86_64.hpp"
+#include "device.hpp"
+#include "vm.hpp"
+
+namespace trivet::xen {
+namespace {
+
+constexpr auto attach_operation = "attach to a VM";
+
+}  // namespace
+
+Result<std::unique_ptr<Hypervisor>> XenHypervisor::open() {
+  TRIVET_ASSIGN(auto domctl, open_device());
+  TRIVET_ASSIGN(auto cpuid, domctl.default_cpuid());
+  return std::unique_ptr<Hypervisor>(new XenHypervisor(std::move(domctl), std::move(cpuid)));
+}
+
+Support XenHypervisor::supports(Cap cap) const noexcept {
+  switch (cap) {
+    case Cap::port_io:
+    case Cap::lines:
+    case Cap::msi:
+    case Cap::read_only_memory:
+    case Cap::hypervisor_memory:
+    case Cap::dirty_log:
+    case Cap::vcpu_state:
+    case Cap::cpuid:
+    case Cap::nmi:
+    case Cap::exceptions:
+    case Cap::translate:
+    case Cap::attach:
+      return Support::yes;
+    case Cap::irqchip_full:
+    case Cap::irqchip_split:
+    case Cap::pit:
+      return Support::at_creation;
+    case Cap::resample:   // the end of an interrupt stays in Xen
+    case Cap::doorbells:  // an ioreq always comes to the server's loop
+    case Cap::doorbells_pio:
+    case Cap::posted_writes:  // Xen decides which writes it buffers
+    case Cap::host_memory:    // the guest's memory is Xen's
+    case Cap::file_memory:
+    case Cap::dirty_ring:
+    case Cap::single_step:  // Xen tells debug events to monitors only
+    case Cap::breakpoints:
+    case Cap::software_breakpoints:
+    case Cap::clock:  // the guest's clock is Xen's own
+    case Cap::msr_exits:
+    case Cap::hypercall_exits:
+    case Cap::halt_exits:
+    case Cap::own_vcpu_threads:  // Xen schedules the vCPUs
+      return Support::no;
+  }
+  return Support::no;
+}
+
+std::uint64_t XenHypervisor::limit(Limit limit) const noexcept {
+  switch (limit) {
+    case Limit::vcpus:
+      return max_vcpus;
+    case Limit::regions:  // neither has a table
+    case Limit::msi_routes:
+      return std::numeric_limits<std::uint32_t>::max();
+    case Limit::physical_address_bits:
+      return physical_address_bits(cpuid_);
+    case Limit::dirty_ring_entries:
+      return 0;
+  }
+  return 0;
+}
+
+Result<std::unique_ptr<Vm>> XenHypervisor::create(const VmConfig& config) {
+  TRIVET_ASSIGN(auto vm, XenVm::create(domctl_, config, physical_address_bits(cpuid_)));
+  return std::unique_ptr<Vm>(std::move(vm));
+}
+
+Result<std::unique_ptr<Vm>> XenHypervisor::attach(VmId id, const AttachConfig& config) {
+  const auto number = static_cast<std::uint64_t>(id);
+  if (number == 0 || number >= DOMID_FIRST_RESERVED) {
+    return Error(
+        Errc::invalid_argument, attach_operation,
+        "domain " + std::to_string(number) + ": a guest's number is 1 to " + std::to_string(DOMID_FIRST_RESERVED - 1));
+  }
+  if (config.vcpu_state) {
+    return Error(Errc::permission, attach_operation,
+                 "vCPU state of domain " + std::to_string(number) +
+                     ": its handles are those of a device model, which Xen shows none",
+                 Blame::host);
+  }
+  TRIVET_ASSIGN(auto vm, XenVm::attach(static_cast<DomainId>(number), physical_address_bits(cpuid_)));
+  return std::unique_ptr<Vm>(std::move(vm));
+}
+
+}  // namespace trivet::xen
