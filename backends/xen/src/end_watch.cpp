@@ -63,7 +63,7 @@ Result<void> EndWatch::start_timer() {
 
 Result<EndWatch> EndWatch::create(Of of, DomainId domain) {
   EndWatch watch;
-  const bool told = of == Of::ours ? watch.bind_interrupt() : watch.watch_store();
+  const bool told = of == Of::ours ? watch.bind_interrupt() : watch.watch_store(domain);
   if (!told) TRIVET_TRY(watch.start_timer());
   return watch;
 }

@@ -249,6 +249,8 @@ Result<void> Memory::remove(Regions::iterator region) {
   if (!context_.attached()) {
     // The others' bits: stopping the log below would lose them, and removing pages takes them out of it.
     if (region->second.log_dirty) TRIVET_TRY(harvest());
+    // Xen clears what a dying domain leaves, not what a living one gives back: another guest may get these next.
+    std::memset(region->second.mapping.data(), 0, range.size);
     TRIVET_TRY(depopulate(range));
     populated_ -= range.size;
   }

@@ -149,7 +149,7 @@ BufferedSlot slot_of(std::uint32_t head, std::uint32_t data) {
 }
 
 TEST_F(IoreqTest, ABufferedWriteIsPosted) {
-  const auto one = decode_buffered(slot_of(1 | 1 << 10 | 0xa0010 << 12, 0x55aa), {});
+  const auto one = decode_buffered(slot_of(1U | 1U << 10 | 0xa0010U << 12, 0x55aa), {});
   TRIVET_ASSERT_OK(one);
   EXPECT_FALSE(one->two_slots);
   serve_buffered(one->request, io);

@@ -57,7 +57,7 @@ TEST_F(XenMemoryTest, MoreThanTheHostHasIsRefusedAtOnce) {
   expect_error(vm->map({{{0x100000000}, std::uint64_t{1} << 38}, HypervisorMemory{}}), Errc::no_memory, "MiB free");
 }
 
-TEST_F(XenMemoryTest, WhatIsTakenAwayIsFreeAgain) {
+TEST_F(XenMemoryTest, WhatIsTakenAwayIsFreeAgainAndCleared) {
   ASSERT_NO_FATAL_FAILURE(make_vm());
   if (IsSkipped()) return;
   auto domctl = Domctl::open();
@@ -65,7 +65,11 @@ TEST_F(XenMemoryTest, WhatIsTakenAwayIsFreeAgain) {
   const GuestRange range{{0x100000000}, 64 << 20};
   std::uint64_t first = 0;
   for (int i = 0; i < 3; ++i) {
-    TRIVET_ASSERT_OK(vm->map({range, HypervisorMemory{}}));
+    const auto mapped = vm->map({range, HypervisorMemory{}});
+    TRIVET_ASSERT_OK(mapped);
+    // Nothing of the last time is in it.
+    for (std::size_t at = 0; at < mapped->range.size; at += 4096) ASSERT_EQ(mapped->host[at + 8], std::byte{0}) << at;
+    std::memset(mapped->host, 0xa5, mapped->range.size);
     TRIVET_ASSERT_OK(vm->unmap(range));
     const auto free = domctl->free_memory();
     TRIVET_ASSERT_OK(free);
