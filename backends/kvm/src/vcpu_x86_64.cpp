@@ -2,9 +2,9 @@
 #include <string>
 
 #include <trivet/core/capability.hpp>
+#include <trivet/core/page_walk_x86_64.hpp>
 
 #include "ioctl.hpp"
-#include "page_walk_x86_64.hpp"
 #include "vcpu.hpp"
 
 namespace trivet::kvm {

@@ -2,7 +2,8 @@
 #include <cerrno>
 #include <string>
 
-#include "page_walk_x86_64.hpp"
+#include <trivet/core/page_walk_x86_64.hpp>
+
 #include "vcpu.hpp"
 
 namespace trivet::xen {

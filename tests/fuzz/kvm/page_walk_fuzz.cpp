@@ -7,7 +7,7 @@
 #include <cstring>
 #include <span>
 
-#include "page_walk_x86_64.hpp"
+#include <trivet/core/page_walk_x86_64.hpp>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace trivet;

@@ -6,9 +6,10 @@
 #include <map>
 #include <vector>
 
+#include <trivet/core/page_walk_x86_64.hpp>
+
 #include "cpuid_x86_64.hpp"
 #include "io_exits.hpp"
-#include "page_walk_x86_64.hpp"
 #include "registers_x86_64.hpp"
 
 namespace trivet::kvm {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-#include "page_walk_x86_64.hpp"
-
 #include <cstdint>
 
-namespace trivet::kvm {
+#include <trivet/core/page_walk_x86_64.hpp>
+
+namespace trivet {
 namespace {
 
 constexpr std::uint64_t cr0_paging = 1ULL << 31;
@@ -95,4 +95,4 @@ std::optional<Translation> walk_pages(const SystemRegisters& system, GuestVirtua
   return walk_legacy(walk, system.cr3, low, (system.cr4 & cr4_pse) != 0);
 }
 
-}  // namespace trivet::kvm
+}  // namespace trivet

@@ -7,13 +7,14 @@
 
 #include <trivet/core/registers_x86_64.hpp>
 
-namespace trivet::kvm {
+namespace trivet {
 
 /// Copies guest memory; false where nothing is mapped.
 using ReadGuest = std::function<bool(GuestAddress at, void* to, std::size_t bytes)>;
 
-/// Walks the page tables that `system` says are in force; nothing where the address is not mapped. KVM_TRANSLATE gives
-/// the address but invents the permissions, hence our own walk. Source: Intel SDM volume 3, chapter 4.
+/// Walks the page tables that `system` says are in force; nothing where the address is not mapped. For backends whose
+/// hypervisor has no translation, or one that tells only half of it (KVM invents the permissions). Pure but for `read`;
+/// any thread. Source: Intel SDM volume 3, chapter 4.
 std::optional<Translation> walk_pages(const SystemRegisters& system, GuestVirtualAddress at, const ReadGuest& read);
 
-}  // namespace trivet::kvm
+}  // namespace trivet
