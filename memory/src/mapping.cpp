@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <limits>
 #include <linux/memfd.h>
+#include <string_view>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@ namespace trivet::memory {
 namespace {
 
 constexpr std::uint64_t page_size = 4096;
+constexpr std::uint64_t two_mib = std::uint64_t{2} << 20;
 constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();  // mmap's offsets are signed
 
 template <class... Arguments>
@@ -58,18 +60,29 @@ Result<void> check_inside_file(const char* operation, int fd, std::uint64_t offs
   return {};
 }
 
+/// The host's policy, which does not change while a VMM runs.
+bool huge_pages_for_everybody() {
+  static const bool always = [] {
+    const UniqueFd file(::open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC));
+    std::array<char, 64> text{};  // "always [madvise] never", the chosen one in brackets
+    const auto got = file.valid() ? ::read(file.value(), text.data(), text.size()) : -1;
+    return got > 0 &&
+           std::string_view(text.data(), static_cast<std::size_t>(got)).find("[always]") != std::string_view::npos;
+  }();
+  return always;
+}
+
 }  // namespace
 
 Result<Mapping> Mapping::anonymous(std::uint64_t size) {
   constexpr const char* operation = "map anonymous memory";
   TRIVET_TRY(check_size(operation, size, page_size));
   TRIVET_ASSIGN(std::byte * at, map(operation, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-  return Mapping(at, size, UniqueFd(), 0);
+  return Mapping(at, size, UniqueFd(), 0, size >= two_mib && huge_pages_for_everybody());
 }
 
 Result<Mapping> Mapping::memfd(const char* name, std::uint64_t size, std::uint64_t huge_page_size) {
   constexpr const char* operation = "map shared memory";
-  constexpr std::uint64_t two_mib = std::uint64_t{2} << 20;
   constexpr std::uint64_t one_gib = std::uint64_t{1} << 30;
   if (huge_page_size != 0 && huge_page_size != two_mib && huge_page_size != one_gib) {
     return refuse(Errc::invalid_argument, operation, "huge pages are 2 MiB or 1 GiB, not {:#x} bytes", huge_page_size);
@@ -95,7 +108,7 @@ Result<Mapping> Mapping::memfd(const char* name, std::uint64_t size, std::uint64
                                                                size, huge_page_size / 1024)
                                                  : fmt::format("{:#x} bytes", size));
   }
-  return Mapping(static_cast<std::byte*>(at), size, std::move(fd), 0);
+  return Mapping(static_cast<std::byte*>(at), size, std::move(fd), 0, huge_page_size != 0);
 }
 
 Result<Mapping> Mapping::file(int fd, std::uint64_t offset, std::uint64_t size, bool writable) {
@@ -109,20 +122,22 @@ Result<Mapping> Mapping::file(int fd, std::uint64_t offset, std::uint64_t size, 
   if (!own.valid()) return Error::from_errno(errno, operation, "duplicate the descriptor");
   const int protection = PROT_READ | (writable ? PROT_WRITE : 0);
   TRIVET_ASSIGN(std::byte * at, map(operation, size, protection, MAP_SHARED, own.value(), offset));
-  return Mapping(at, size, std::move(own), offset);
+  return Mapping(at, size, std::move(own), offset, false);
 }
 
 Mapping::Mapping(Mapping&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       fd_(std::move(other.fd_)),
-      fd_offset_(std::exchange(other.fd_offset_, 0)) {}
+      fd_offset_(std::exchange(other.fd_offset_, 0)),
+      in_huge_pages_(other.in_huge_pages_) {}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   std::swap(data_, other.data_);  // other unmaps what was here
   std::swap(size_, other.size_);
   std::swap(fd_, other.fd_);
   std::swap(fd_offset_, other.fd_offset_);
+  std::swap(in_huge_pages_, other.in_huge_pages_);
   return *this;
 }
 

@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (std::size_t i = 0; i < bytes; ++i) static_cast<std::uint8_t*>(to)[i] = memory[(at.value + i) % memory.size()];
     return true;
   };
-  const auto found = kvm::walk_pages(system, {words[4]}, read);
+  const auto found = walk_pages(system, {words[4]}, read);
   if (found && ((found->address.value ^ words[4]) & 0xfff) != 0) std::abort();
   return 0;
 }

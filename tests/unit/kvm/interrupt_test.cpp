@@ -21,10 +21,10 @@ class InterruptTest : public KvmTest {
   static constexpr std::uint16_t handlers_at = 0x4000;
   // sti; again: hlt; jmp again
   inline static const Code wait_code{0xfb, 0xf4, 0xeb, 0xfd};
-  // The PICs at vectors 0x20 and 0x28, nothing masked, then wait.
-  inline static const Code pic_code{0xb0, 0x11, 0xe6, 0x20, 0xe6, 0xa0, 0xb0, 0x20, 0xe6, 0x21, 0xb0, 0x28, 0xe6,
-                                    0xa1, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x02, 0xe6, 0xa1, 0xb0, 0x01, 0xe6, 0x21,
-                                    0xe6, 0xa1, 0xb0, 0x00, 0xe6, 0x21, 0xe6, 0xa1, 0xfb, 0xf4, 0xeb, 0xfd};
+  // The PICs at vectors 0x20 and 0x28, nothing masked; tells 0 (an edge before this is lost), then waits.
+  inline static const Code pic_code{0xb0, 0x11, 0xe6, 0x20, 0xe6, 0xa0, 0xb0, 0x20, 0xe6, 0x21, 0xb0, 0x28, 0xe6, 0xa1,
+                                    0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x02, 0xe6, 0xa1, 0xb0, 0x01, 0xe6, 0x21, 0xe6, 0xa1,
+                                    0xb0, 0x00, 0xe6, 0x21, 0xe6, 0xa1, 0xe6, 0x80, 0xfb, 0xf4, 0xeb, 0xfd};
 
   /// `vector` tells its number at port 0x80, ends the interrupt at the LAPIC (fs) or the PICs, returns.
   void handle(std::uint8_t vector, bool lapic) {
@@ -65,6 +65,12 @@ class InterruptTest : public KvmTest {
     run_to<exits::Kicked>();
   }
 
+  void await_pics() {
+    run_for(1);
+    ASSERT_EQ(told, Code{0});
+    told.clear();
+  }
+
   static MsiMessage message(std::uint8_t vector, bool level = false) {
     return {0xfee00000, vector | (level ? 0xc000U : 0U)};
   }
@@ -81,6 +87,7 @@ TEST_F(InterruptTest, AnEdgeLineRaisesOneInterruptEach) {
   auto eleven = vm->irq_router()->line(11, Trigger::edge);
   TRIVET_ASSERT_OK(five);
   TRIVET_ASSERT_OK(eleven);
+  await_pics();
   std::thread device([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     TRIVET_EXPECT_OK((*five)->signal());
@@ -112,6 +119,7 @@ TEST_F(InterruptTest, ALevelLineComesAgainUntilItFalls) {
   TRIVET_ASSERT_OK(shared);
   expect_error(vm->irq_router()->line(10, Trigger::edge), Errc::already_exists, "GSI 10");
   EXPECT_EQ((*line)->trigger_fd(), -1);
+  await_pics();
   TRIVET_EXPECT_OK((*line)->set_level(true));
   TRIVET_EXPECT_OK((*shared)->set_level(true));
   run_for(3);
@@ -140,6 +148,7 @@ TEST_F(InterruptTest, AResampleLineTellsOfTheEnd) {
   auto line = vm->irq_router()->line(10, Trigger::level_resample);
   TRIVET_ASSERT_OK(line);
   ASSERT_GE((*line)->resample_fd(), 0);
+  await_pics();
   std::thread device([&] { TRIVET_EXPECT_OK((*line)->signal()); });
   wanted = 100;
   std::thread kicker([&] {
@@ -209,13 +218,17 @@ TEST_F(InterruptTest, ASplitChipTellsOfTheEndOfALevelInterrupt) {
   TRIVET_ASSERT_OK(route);
   TRIVET_ASSERT_OK((*route)->set_message(message(0x51, true)));
   TRIVET_ASSERT_OK((*route)->signal());
+  run_for(1);
+  // Then its end, and no second one.
   wanted = 100;
-  std::thread kicker([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    runner().kicker().kick();
-  });
-  run_to<exits::Kicked>();
-  kicker.join();
+  for (int round = 0; round < 50 && (round == 0 || io.ended.empty()); ++round) {
+    std::thread kicker([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      runner().kicker().kick();
+    });
+    run_to<exits::Kicked>();
+    kicker.join();
+  }
   EXPECT_EQ(told, Code{0x51});
   EXPECT_EQ(io.ended, Code{0x51});
 }

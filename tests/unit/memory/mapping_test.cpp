@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <cstring>
 #include <fcntl.h>
+#include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <string>
@@ -132,6 +133,16 @@ TEST(Mapping, MovesAndUnmapsOnce) {
   unsigned char present = 0;
   { const Mapping last = std::move(third); }
   EXPECT_EQ(::mincore(at, page, &present), -1) << "unmapped";
+}
+
+TEST(Mapping, SaysWhetherTheHostGivesHugePages) {
+  std::string policy;
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::getline(file, policy);
+  const bool always = policy.find("[always]") != std::string::npos;
+  EXPECT_EQ(Mapping::anonymous(1024 * page)->in_huge_pages(), always);
+  EXPECT_FALSE(Mapping::anonymous(page)->in_huge_pages()) << "no huge page fits";
+  EXPECT_FALSE(Mapping::memfd("small pages", 1024 * page)->in_huge_pages());
 }
 
 TEST(Mapping, OverlayShowsTheFileAndKeepsItUnchanged) {

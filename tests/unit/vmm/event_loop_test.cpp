@@ -186,7 +186,7 @@ TEST(OutputStream, AReaderThatDoesNotReadFillsTheBufferAndNoMore) {
     got += static_cast<std::size_t>(size);
   }
   EXPECT_TRUE(eventually([&] { return rooms == 1; }));
-  EXPECT_TRUE(stream->room_for(OutputStream::capacity));
+  EXPECT_TRUE(eventually([&] { return stream->room_for(OutputStream::capacity); }));
   loop->stop();
 }
 

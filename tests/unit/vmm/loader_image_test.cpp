@@ -75,6 +75,15 @@ TEST(Image, MapsWholePagesPrivatelyAndLeavesTheFileAlone) {
   EXPECT_EQ(there, bytes);
 }
 
+TEST(Image, CopiesWhereMemoryComesInHugePages) {
+  const testing::TemporaryFolder folder;
+  const auto path = folder.write("image", testing::pattern(32 * page));
+  const auto memory = testing::make_memory(1024 * page);
+  ASSERT_TRUE(Image::open(path)->place(*memory, {page}, 0, 32 * page).has_value());
+  const auto* region = memory->find({page});
+  EXPECT_EQ(is_mapped_from(region->host() + page, path), !region->mapping()->in_huge_pages());
+}
+
 TEST(Image, CopiesAFileThatOthersMayShrink) {
   const testing::TemporaryFolder folder;
   const auto bytes = testing::pattern(32 * page);

@@ -102,6 +102,8 @@ Result<bool> Image::map(const memory::GuestMemory& memory, GuestAddress at, std:
   const auto* region = memory.find(at);
   const bool alone = region != nullptr && region->mapping() != nullptr && region->shared_fd() < 0;
   if (!alone || !region->range().contains(at, bytes)) return false;
+  // A kernel touches most of itself, and patches its text: on huge pages the copy costs less than the guest's faults.
+  if (region->mapping()->in_huge_pages()) return false;
   const auto inside = at.value - region->range().start.value;
   if (auto mapped = region->mapping()->overlay(inside, fd_.value(), offset, bytes); !mapped) {
     // A file system that cannot map is no fault: its files are copied.

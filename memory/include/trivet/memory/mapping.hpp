@@ -34,19 +34,25 @@ class Mapping {
   [[nodiscard]] int fd() const noexcept { return fd_.value(); }
   [[nodiscard]] std::uint64_t fd_offset() const noexcept { return fd_offset_; }
 
+  /// Whether touching it gives huge pages: hugetlbfs, or anonymous memory on a host whose transparent huge pages are
+  /// on for everybody (/sys/kernel/mm/transparent_hugepage/enabled says `always`).
+  [[nodiscard]] bool in_huge_pages() const noexcept { return in_huge_pages_; }
+
   /// Puts a private copy-on-write view of a file over part of this mapping: pages come from the page cache as they are
-  /// touched, which makes loading a kernel free. `offset`, `file_offset` and `size` are page aligned.
+  /// touched, which makes loading a kernel free. Those pages are small ones: where memory would be `in_huge_pages`, the
+  /// guest pays a fault for each, and a copy is the better start. `offset`, `file_offset` and `size` are page aligned.
   /// `out_of_range` (caller); `io` (host). A file truncated later gives SIGBUS: map only files nobody shrinks.
   Result<void> overlay(std::uint64_t offset, int fd, std::uint64_t file_offset, std::uint64_t size) const;
 
  private:
-  Mapping(std::byte* data, std::uint64_t size, UniqueFd fd, std::uint64_t fd_offset) noexcept
-      : data_(data), size_(size), fd_(std::move(fd)), fd_offset_(fd_offset) {}
+  Mapping(std::byte* data, std::uint64_t size, UniqueFd fd, std::uint64_t fd_offset, bool in_huge_pages) noexcept
+      : data_(data), size_(size), fd_(std::move(fd)), fd_offset_(fd_offset), in_huge_pages_(in_huge_pages) {}
 
   std::byte* data_ = nullptr;
   std::uint64_t size_ = 0;
   UniqueFd fd_;
   std::uint64_t fd_offset_ = 0;
+  bool in_huge_pages_ = false;
 };
 
 }  // namespace trivet::memory

@@ -37,7 +37,7 @@ class Cursor {
   /// knows why.
   std::optional<memory::Slice> whole_run(std::uint64_t bytes) noexcept {
     if (bytes > left_ || (buffer_left_ == 0 && bytes != 0 && !enter()) || bytes > buffer_left_) return std::nullopt;
-    const auto slice = chain_.memory().find({at_, bytes}, permission_);
+    auto slice = chain_.memory().find({at_, bytes}, permission_);
     if (slice) [[likely]]
       pass(static_cast<std::uint32_t>(bytes));
     return slice;

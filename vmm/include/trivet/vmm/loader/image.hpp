@@ -34,8 +34,9 @@ class Image {
 
   /// Puts `bytes` bytes from `offset` at a guest address. Whole pages of a file are mapped privately over the guest's
   /// memory, so that nothing is read until it is touched, where that is possible and safe: memory that this process
-  /// alone has, and a file that only root or this user may write (one that others can shrink could kill the guest).
-  /// All else is copied. Errors as `read`; `out_of_range` (caller) when the guest has no memory there.
+  /// alone has and that is not in huge pages, and a file that only root or this user may write (one that others can
+  /// shrink could kill the guest). All else is copied. Errors as `read`; `out_of_range` (caller) when the guest has no
+  /// memory there.
   Result<void> place(const memory::GuestMemory& memory, GuestAddress at, std::uint64_t offset,
                      std::uint64_t bytes) const;
 
