@@ -74,7 +74,7 @@ Queue::Queue(const QueueConfig& config, std::shared_ptr<const memory::MemoryMap>
       known_available_(config.next_available),
       next_used_(config.next_used),
       published_(config.next_used),
-      indirect_((config.features & abi::feature_ring_indirect_desc) != 0),
+      indirect_((config.features & abi::f_indirect_desc) != 0),
       always_notify_once_(config.next_used != 0 || config.next_available != 0),
       config_(config),
       map_(std::move(map)) {}

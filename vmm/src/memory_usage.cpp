@@ -16,6 +16,7 @@ namespace {
 
 bool is_guest(std::uint64_t address, const memory::GuestMemory& guest) {
   return std::any_of(guest.regions().begin(), guest.regions().end(), [&](const auto& region) {
+    if (region->host() == nullptr) return false;  // mapped in windows, as it is used
     const auto start = std::bit_cast<std::uint64_t>(region->host());
     return address >= start && address - start < region->range().size;
   });

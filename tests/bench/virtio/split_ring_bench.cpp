@@ -181,7 +181,7 @@ void cycle(benchmark::State& state, Ring::Shape shape, std::uint16_t batch) {
 
 void cycle_floor(benchmark::State& state, Ring::Shape shape, std::uint16_t batch) {
   Ring ring(shape);
-  const bool event_idx = (shape.features & abi::feature_ring_event_idx) != 0;
+  const bool event_idx = (shape.features & abi::f_event_idx) != 0;
   std::uint64_t sum = 0;
   std::uint16_t next = 0;
   while (state.KeepRunningBatch(batch)) {

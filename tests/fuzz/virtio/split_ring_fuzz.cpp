@@ -50,7 +50,7 @@ std::optional<std::vector<Descriptor>> model_walk(const GuestMemory& memory, con
     const auto flags = raw->flags.value();
     if ((flags & abi::desc_f_indirect) != 0) {
       const std::uint32_t length = raw->len.value();
-      if ((config.features & abi::feature_ring_indirect_desc) == 0 || indirect) return std::nullopt;
+      if ((config.features & abi::f_indirect_desc) == 0 || indirect) return std::nullopt;
       if ((flags & abi::desc_f_next) != 0 || length == 0 || length % 16 != 0) return std::nullopt;
       if (length / 16 > abi::max_queue_size) return std::nullopt;
       if (!memory.slice({{raw->addr.value()}, length}, memory::Permission::read)) return std::nullopt;

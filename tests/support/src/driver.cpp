@@ -159,7 +159,7 @@ bool Driver::must_kick() {
   const std::uint16_t since = kicked_at_;
   kicked_at_ = available_index_;
   if (since == available_index_) return false;
-  if ((features_ & abi::feature_ring_event_idx) != 0) {
+  if ((features_ & abi::f_event_idx) != 0) {
     return abi::need_event(available_event(), available_index_, since);
   }
   return (used_flags() & abi::used_f_no_notify) == 0;
@@ -181,7 +181,7 @@ void Driver::release_chain(std::uint16_t head) {
 }
 
 bool Driver::enable_notifications(std::uint16_t more) {
-  if ((features_ & abi::feature_ring_event_idx) != 0) {
+  if ((features_ & abi::f_event_idx) != 0) {
     set_used_event(static_cast<std::uint16_t>(last_used_ + more));
   } else {
     set_available_flags(0);
@@ -191,7 +191,7 @@ bool Driver::enable_notifications(std::uint16_t more) {
 }
 
 void Driver::disable_notifications() {
-  if ((features_ & abi::feature_ring_event_idx) == 0) set_available_flags(abi::avail_f_no_interrupt);
+  if ((features_ & abi::f_event_idx) == 0) set_available_flags(abi::avail_f_no_interrupt);
 }
 
 void Driver::put_descriptor(GuestAddress table, std::uint16_t index, const RawDescriptor& descriptor) {

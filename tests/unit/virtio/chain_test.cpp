@@ -176,7 +176,7 @@ TEST_F(ChainTest, BrokenTablesAreErrors) {
 
 TEST(Chain, ATableWithoutTheFeatureIsAnError) {
   TestGuest guest;
-  Driver driver(guest, 8, abi::feature_ring_event_idx);
+  Driver driver(guest, 8, abi::f_event_idx);
   Queue queue = driver.queue();
   driver.add_indirect({{{0x1000}, 1, false}});
   EXPECT_THAT(walk(**queue.pop()).error, HasSubstr("VIRTIO_F_INDIRECT_DESC was not negotiated"));

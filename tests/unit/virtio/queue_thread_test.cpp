@@ -75,7 +75,7 @@ TEST_P(TwoThreads, DriverAndDeviceLoseNoChainNoKickAndNoInterrupt) {
   std::uint64_t interrupts = 0;
   std::thread device([&, queue = driver.queue()]() mutable { serve(std::move(queue), kick, interrupt, interrupts); });
 
-  const bool indirect = (GetParam() & abi::feature_ring_indirect_desc) != 0;
+  const bool indirect = (GetParam() & abi::f_indirect_desc) != 0;
   struct Slot {
     GuestAddress in, out;
     std::uint32_t number = 0;
@@ -127,7 +127,7 @@ TEST_P(TwoThreads, DriverAndDeviceLoseNoChainNoKickAndNoInterrupt) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Features, TwoThreads,
-                         testing::Values(0, abi::feature_ring_event_idx, abi::feature_ring_indirect_desc,
+                         testing::Values(0, abi::f_event_idx, abi::f_indirect_desc,
                                          Driver::all_features));
 
 }  // namespace

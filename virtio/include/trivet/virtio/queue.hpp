@@ -120,7 +120,7 @@ class Queue {
 
   Queue(const QueueConfig& config, std::shared_ptr<const memory::MemoryMap> map) noexcept;
 
-  [[nodiscard]] bool has_event_idx() const noexcept { return (config_.features & abi::feature_ring_event_idx) != 0; }
+  [[nodiscard]] bool has_event_idx() const noexcept { return (config_.features & abi::f_event_idx) != 0; }
   [[nodiscard]] bool memory_changed() const noexcept { return map_->generation() != generation_; }
 
   Result<void> resolve();

@@ -4,18 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <boost/endian/buffers.hpp>
+#include <trivet/virtio/abi/endian.hpp>
+#include <trivet/virtio/abi/features.hpp>
 
 /// The split virtqueue as it lies in guest memory (virtio 1.2, 2.7). Numbers are little-endian.
 namespace trivet::virtio::abi {
-
-using le16 = boost::endian::little_uint16_buf_at;
-using le32 = boost::endian::little_uint32_buf_at;
-using le64 = boost::endian::little_uint64_buf_at;
-
-/// Feature bits of the rings (virtio 1.2, 6).
-inline constexpr std::uint64_t feature_ring_indirect_desc = std::uint64_t{1} << 28;
-inline constexpr std::uint64_t feature_ring_event_idx = std::uint64_t{1} << 29;
 
 /// 2.7: the Queue Size is a power of two and at most this.
 inline constexpr std::uint32_t max_queue_size = 32768;
