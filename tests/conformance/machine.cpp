@@ -24,18 +24,46 @@ Machine::~Machine() {
 
 trivet::Result<void> Machine::build(trivet::Hypervisor& hypervisor, const MachineOptions& options) {
   host_memory_ = hypervisor.supports(trivet::Cap::host_memory) == trivet::Support::yes;
+  own_threads_ = hypervisor.supports(trivet::Cap::own_vcpu_threads) == trivet::Support::yes;
   TRIVET_ASSIGN(vm_, hypervisor.create(options.config));
+  TRIVET_TRY(claim_windows());
   TRIVET_ASSIGN(const auto region, map({{0}, trivet_guest::ram_size}));
   ram_ = {region.host, region.range.size};
-  bus_.on_result = [this] { runner().kicker().kick(); };
+  bus_.on_result = [this] { hold(); };
   bus_.on_stop = [this](std::uint32_t stage) {
     stopped_at_ = stage;
-    runner().kicker().kick();
+    hold();
   };
   bus_.on_stage = [](std::uint32_t) { return true; };
   if (!options.make_vcpus) return {};
   for (unsigned i = 0; i < options.config.max_vcpus; ++i) TRIVET_TRY(vm_->create_vcpu(i));
   return load();
+}
+
+trivet::Result<void> Machine::claim_windows() {
+  using namespace trivet_guest;
+  auto* claims = vm_->io_claims();
+  if (claims == nullptr) return {};
+  TRIVET_TRY(claims->claim_ports(port_text, port_hole - port_text));
+  TRIVET_TRY(claim({{mmio_window}, mmio_window_size}));
+  TRIVET_TRY(claim({{mmio_doorbell}, 0x1000}));
+  return claim({{mmio_posted}, 0x1000});
+}
+
+trivet::Result<void> Machine::claim(const trivet::GuestRange& range) {
+  auto* claims = vm_->io_claims();
+  return claims == nullptr ? trivet::Result<void>{} : claims->claim_memory(range);
+}
+
+// From the handler: the guest stops at this access. Where it runs by itself a kick alone would let it go on.
+void Machine::hold() {
+  if (!own_threads_) {
+    if (const auto paused = vm_->pause(); !paused) {
+      const std::lock_guard lock(other_mutex_);
+      other_failure_ = "pause: " + trivet::to_string(paused.error());
+    }
+  }
+  runner().kicker().kick();
 }
 
 trivet::Result<trivet::MappedRegion> Machine::map(trivet::GuestRange range, trivet::Access access, bool log_dirty) {

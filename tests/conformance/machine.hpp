@@ -58,6 +58,12 @@ class Machine {
   /// As `drive`, but the guest must stop at this stage.
   Outcome reach(std::uint32_t stage);
 
+  /// Brings the accesses to a range to the bus, where the hypervisor must be told; those that every scenario may make
+  /// are claimed already.
+  trivet::Result<void> claim(const trivet::GuestRange& range);
+  /// Whether accesses that nobody claims come to the bus.
+  [[nodiscard]] bool holes_come() const { return vm_->io_claims() == nullptr; }
+
   /// Drives the other runners on threads until the machine goes away.
   void start_others();
   void stop_others();
@@ -69,6 +75,8 @@ class Machine {
  private:
   explicit Machine(std::string scenario) : scenario_(std::move(scenario)) {}
   trivet::Result<void> build(trivet::Hypervisor& hypervisor, const MachineOptions& options);
+  trivet::Result<void> claim_windows();
+  void hold();
   Stop explain(const trivet::Exit& exit);
 
   struct HostPages {
@@ -80,6 +88,7 @@ class Machine {
   std::vector<HostPages> pages_;
   TestBus bus_;
   bool host_memory_ = true;
+  bool own_threads_ = true;
   std::unique_ptr<trivet::Vm> vm_;
   trivet::Bytes ram_;
   std::optional<std::uint32_t> stopped_at_;

@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # Shared by the end-to-end tests; to be sourced by bash. A test is a series of named checks; finish prints the sum and gives the exit status.
-# The program under test is TRIVET_BIN (build/release/bin/trivet).
+# E2E_HYPERVISOR (kvm) is the testbed and what guests run on; the program under test is TRIVET_BIN (build/release/bin/trivet, for Xen build/release-xen/...).
 
 e2e_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-TRIVET_BIN=${TRIVET_BIN:-$e2e_root/build/release/bin/trivet}
+E2E_HYPERVISOR=${E2E_HYPERVISOR:-kvm}
+case $E2E_HYPERVISOR in
+  xen) e2e_build=$e2e_root/build/release-xen ;;
+  *) e2e_build=$e2e_root/build/release ;;
+esac
+TRIVET_BIN=${TRIVET_BIN:-$e2e_build/bin/trivet}
+# More for scripts/testbed; for the script that sources this to set.
+testbed_options=()
 passed=0
 failed=0
 
@@ -35,12 +42,13 @@ need_program() {
   [ -x "$TRIVET_BIN" ] || { echo "no program at $TRIVET_BIN: build it, or set TRIVET_BIN" >&2; exit 2; }
 }
 
-# in_testbed OUT SCRIPT ARGUMENT...: a script of tests/e2e/inside in the KVM testbed; OUT is the folder for what it leaves.
+# in_testbed OUT SCRIPT ARGUMENT...: a script of tests/e2e/inside in the testbed; OUT is the folder for what it leaves.
 in_testbed() {
   local out=$1 script=$2
   shift 2
-  "$e2e_root/scripts/testbed" kvm --timeout "${E2E_TIMEOUT:-420}" --out "$out" --env "TRIVET_BIN=$TRIVET_BIN" -- \
-    "$e2e_root/tests/e2e/inside/$script" "$out" "$@"
+  "$e2e_root/scripts/testbed" "$E2E_HYPERVISOR" "${testbed_options[@]}" --timeout "${E2E_TIMEOUT:-420}" --out "$out" \
+    --env "TRIVET_BIN=$TRIVET_BIN" --env "E2E_HYPERVISOR=$E2E_HYPERVISOR" --env "E2E_MEMORY=${E2E_MEMORY:-512}" \
+    -- "$e2e_root/tests/e2e/inside/$script" "$out" "$@"
 }
 
 has() { grep -qE -- "$1" "$2"; }
@@ -69,7 +77,7 @@ wait_for() {
 linux_command() {
   local kernel=$1 initrd=$2 cmdline=$3
   shift 3
-  command=("$TRIVET_BIN" run --hypervisor kvm --memory "size_mib=${E2E_MEMORY:-512}"
+  command=("$TRIVET_BIN" run --hypervisor "$E2E_HYPERVISOR" --memory "size_mib=${E2E_MEMORY:-512}"
     --kernel "path=$kernel,initrd=$initrd,cmdline=\"console=ttyS0 panic=1 $cmdline\"" "$@")
 }
 

@@ -25,29 +25,33 @@ void BusIo::write(const Bus& bus, std::uint64_t at, ConstBytes data) noexcept {
 }
 
 void BusIo::pio_read(std::uint16_t port, Bytes data) noexcept {
-  read(ports_, port, data);
+  read(targets_.ports, port, data);
 }
 void BusIo::pio_write(std::uint16_t port, ConstBytes data) noexcept {
-  write(ports_, port, data);
+  write(targets_.ports, port, data);
 }
 void BusIo::mmio_read(GuestAddress at, Bytes data) noexcept {
-  read(memory_, at.value, data);
+  read(targets_.addresses, at.value, data);
 }
 void BusIo::mmio_write(GuestAddress at, ConstBytes data, Posted) noexcept {
-  write(memory_, at.value, data);
+  write(targets_.addresses, at.value, data);
 }
 
 void BusIo::pci_config_read(const PciAddress& function, std::uint16_t offset, Bytes data) noexcept {
   count(accesses_);
-  if (pci_ != nullptr) return pci_->read(function, offset, data);
+  if (targets_.pci != nullptr) return targets_.pci->read(function, offset, data);
   count(unclaimed_);
   std::fill(data.begin(), data.end(), std::byte{0xff});
 }
 
 void BusIo::pci_config_write(const PciAddress& function, std::uint16_t offset, ConstBytes data) noexcept {
   count(accesses_);
-  if (pci_ != nullptr) return pci_->write(function, offset, data);
+  if (targets_.pci != nullptr) return targets_.pci->write(function, offset, data);
   count(unclaimed_);
+}
+
+void BusIo::pages_removed() noexcept {
+  if (targets_.memory != nullptr) targets_.memory->drop_windows();
 }
 
 }  // namespace trivet::vmm

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <fmt/format.h>
-#include <numeric>
 
 #include <trivet/memory/mapping.hpp>
 #include <trivet/memory/region.hpp>
@@ -33,8 +32,8 @@ class MachineBuilder {
     TRIVET_TRY(make_vcpus(boot));
     TRIVET_TRY(connect_devices());
     for (auto* runner : it_.vm->runners()) {
-      it_.runners.push_back(
-          std::make_unique<RunnerThread>(*runner, it_.gate, it_.ports, it_.addresses, it_.pci.get(), it_.first_run));
+      it_.runners.push_back(std::make_unique<RunnerThread>(
+          *runner, it_.gate, BusIo::Targets{it_.ports, it_.addresses, it_.pci.get(), it_.memory.get()}, it_.first_run));
     }
     return std::unique_ptr<Machine>(new Machine(std::move(impl_)));
   }
@@ -142,8 +141,7 @@ Result<void> MachineBuilder::attach_legacy_devices() {
 PlatformInfo MachineBuilder::platform() const {
   PlatformInfo info;
   info.ram_bytes = it_.config.memory.size_mib * layout::mebibyte;
-  info.apic_ids.resize(it_.config.vcpu.num);
-  std::iota(info.apic_ids.begin(), info.apic_ids.end(), 0u);
+  for (unsigned i = 0; i < it_.config.vcpu.num; ++i) info.apic_ids.push_back(it_.vm->processor_id(i));
   info.serial.push_back(SerialInfo{});
   if (it_.platform.irqchip == IrqchipKind::full) {
     info.ioapic = IoApicInfo{};

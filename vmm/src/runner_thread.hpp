@@ -16,9 +16,9 @@ namespace trivet::vmm {
 class RunnerThread {
  public:
   /// `first_run` is the machine's: the first of all its runners to run notes the time there.
-  RunnerThread(Runner& runner, RunGate& gate, const Bus& ports, const Bus& memory, const PciHost* pci,
+  RunnerThread(Runner& runner, RunGate& gate, const BusIo::Targets& targets,
                std::atomic<std::uint64_t>& first_run) noexcept
-      : runner_(runner), gate_(gate), io_(ports, memory, pci), first_run_(first_run) {}
+      : runner_(runner), gate_(gate), io_(targets), first_run_(first_run) {}
 
   Result<void> start(unsigned index);
   void join() noexcept;

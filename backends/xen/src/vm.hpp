@@ -47,6 +47,8 @@ class XenVm final : public Vm {
   Result<void> unmap(const GuestRange& range) override { return memory_.unmap(range); }
   Result<Vcpu*> create_vcpu(unsigned index) override;
   [[nodiscard]] std::span<Vcpu* const> vcpus() const noexcept override { return vcpus_; }
+  /// Xen's own numbering, of which its LAPICs and CPUID tell the guest too.
+  [[nodiscard]] std::uint32_t processor_id(unsigned index) const noexcept override { return 2 * index; }
   [[nodiscard]] std::span<Runner* const> runners() const noexcept override { return runners_; }
   Result<void> resume() override;
   Result<void> pause() override;

@@ -135,6 +135,8 @@ Outcome memory_modify(trivet::Hypervisor& hypervisor) {
 Outcome page_crossing(trivet::Hypervisor& hypervisor) {
   CONFORM_ASSIGN(auto machine, Machine::create(hypervisor, "page_crossing"));
   CONFORM_ASSIGN(const auto region, machine->map({{moving_region}, region_size}));
+  CONFORM_OK(machine->claim({{moving_region - 0x1000}, 0x1000}));
+  CONFORM_OK(machine->claim({{moving_region + region_size}, 0x1000}));
   CONFORM_STEP(machine->reach(1));
   const std::uint64_t edge = mmio_window + 0x1000;
   CONFORM_STEP(
@@ -153,6 +155,7 @@ Outcome page_crossing(trivet::Hypervisor& hypervisor) {
   return passed();
 }
 
+// Reads give ones and all are counted; where they never leave the hypervisor, reads give zeros and nothing is seen.
 Outcome holes(trivet::Hypervisor& hypervisor) {
   std::vector<Expected> wanted;
   constexpr std::uint64_t ones = ~std::uint64_t{0};
@@ -165,7 +168,9 @@ Outcome holes(trivet::Hypervisor& hypervisor) {
   for (const std::uint32_t i : {0u, 1u, 2u}) wanted.push_back(port_out(port_hole, 1u << i, i + 1));
   wanted.push_back(port_in(port_hole, 4, 0xffffffff));
   CONFORM_ASSIGN(auto machine, Machine::create(hypervisor, "holes"));
+  machine->mailbox().argument[0] = machine->holes_come() ? ones : 0;
   CONFORM_STEP(machine->finish());
+  if (!machine->holes_come()) wanted.clear();
   CONFORM(machine->bus().hole_count() == wanted.size(), "{} accesses counted", machine->bus().hole_count());
   return match_trace(machine->bus().take_trace(), wanted);
 }

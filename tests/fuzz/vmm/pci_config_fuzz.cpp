@@ -85,7 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(ports.insert(PciHost::ports_first, PciHost::ports_size, host->ports(), "ports").has_value());
   require(addresses.insert(layout::pci_ecam.start.value, layout::pci_ecam.size, host->ecam(), "ecam").has_value());
   require(addresses.insert(layout::pci_memory.start.value, layout::pci_memory.size, host->window(), "w").has_value());
-  BusIo io(ports, addresses, host.get());
+  BusIo io({ports, addresses, host.get()});
 
   while (size != 0) {
     const auto what = take<std::uint8_t>(data, size);

@@ -114,7 +114,7 @@ TEST(BusIo, GivesDevicesTheirOffsets) {
   Bus ports("port", 16), memory("memory", 64);
   ASSERT_TRUE(ports.insert(0x3f8, 8, port, "serial"));
   ASSERT_TRUE(memory.insert(0xd0000000, 0x1000, window, "window"));
-  BusIo io(ports, memory);
+  BusIo io({ports, memory});
   std::array<std::byte, 4> data{};
   io.pio_read(0x3fd, Bytes(data).first(1));
   EXPECT_EQ(port.last_offset, 5u);
@@ -129,7 +129,7 @@ TEST(BusIo, GivesDevicesTheirOffsets) {
 
 TEST(BusIo, UnclaimedReadsAllOnesAndIsCounted) {
   Bus ports("port", 16), memory("memory", 64);
-  BusIo io(ports, memory);
+  BusIo io({ports, memory});
   std::array<std::byte, 8> data{};
   io.mmio_read({0xdead0000}, data);
   for (const auto byte : data) EXPECT_EQ(byte, std::byte{0xff});
@@ -146,7 +146,7 @@ TEST(BusIo, AllocatesNothing) {
   }
   ports.seal();
   memory.seal();
-  BusIo io(ports, memory);
+  BusIo io({ports, memory});
   std::array<std::byte, 4> data{};
   const auto before = allocations;
   for (std::uint64_t i = 0; i < 1000; ++i) {

@@ -246,8 +246,8 @@ TEST_F(PciHostTest, BusesClaimWhatIsAttached) {
 TEST_F(PciHostTest, ConfigurationThatTheHypervisorDecodesComesThroughBusIo) {
   ASSERT_TRUE(host->attach({0, 0, 3, 0}, one, "one"));
   const Bus ports("port", 16), addresses("memory", 64);
-  BusIo with(ports, addresses, host.get());
-  BusIo without(ports, addresses);
+  BusIo with({ports, addresses, host.get()});
+  BusIo without({ports, addresses});
   std::array<std::byte, 2> data{};
   with.pci_config_read({0, 0, 3, 0}, 2, data);
   EXPECT_EQ(data[0], std::byte{0x78});

@@ -56,6 +56,9 @@ class Vm {
   /// Those made so far, by index.
   [[nodiscard]] virtual std::span<Vcpu* const> vcpus() const noexcept = 0;
 
+  /// How the guest's platform tables name vCPU `index`; on x86 its initial APIC id. Also before it is made.
+  [[nodiscard]] virtual std::uint32_t processor_id(unsigned index) const noexcept { return index; }
+
   /// What must be driven (P2); complete when all vCPUs are made.
   [[nodiscard]] virtual std::span<Runner* const> runners() const noexcept = 0;
 

@@ -9,14 +9,15 @@ namespace guest {
 void kick_target(const BootInfo&) {
   for (std::uint64_t i = 1; mailbox().go == 0; ++i) {
     mailbox().count = i;
-    if (i % 64 == 0) out8(trivet_guest::port_hole, 0);
-    if (i % 256 == 0) (void)read32(trivet_guest::mmio_hole);
+    if (i % 64 == 0) out8(trivet_guest::port_doorbell, 0);
+    if (i % 256 == 0) (void)read32(trivet_guest::mmio_window);
   }
 }
 
-// Halted with interrupts off: only a kick makes the host's run return.
+// Halted with interrupts off or, if the host says so, on, where none comes: only a kick makes the host's run return.
 void kick_halted(const BootInfo&) {
   sync(1);
+  if (mailbox().argument[0] != 0) asm volatile("sti; hlt" ::: "memory");
   asm volatile("cli; hlt" ::: "memory");
   finish_failed(__LINE__);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <trivet/core/io_handler.hpp>
+#include <trivet/memory/memory_map.hpp>
 #include <trivet/vmm/bus.hpp>
 #include <trivet/vmm/pci_host.hpp>
 
@@ -16,9 +17,15 @@ namespace trivet::vmm {
 /// thread.
 class BusIo final : public IoHandler {
  public:
-  /// The buses are sealed and outlive this, as does `pci`, which is null where there is none.
-  BusIo(const Bus& ports, const Bus& memory, const PciHost* pci = nullptr) noexcept
-      : ports_(ports), memory_(memory), pci_(pci) {}
+  /// What it leads to; outlives it. The buses are sealed.
+  struct Targets {
+    const Bus& ports;
+    const Bus& addresses;
+    const PciHost* pci = nullptr;         ///< null where there is none
+    memory::MemoryMap* memory = nullptr;  ///< whose windows are dropped when the guest gives pages up; may be null
+  };
+
+  explicit BusIo(const Targets& targets) noexcept : targets_(targets) {}
 
   void pio_read(std::uint16_t port, Bytes data) noexcept override;
   void pio_write(std::uint16_t port, ConstBytes data) noexcept override;
@@ -26,6 +33,7 @@ class BusIo final : public IoHandler {
   void mmio_write(GuestAddress at, ConstBytes data, Posted posted) noexcept override;
   void pci_config_read(const PciAddress& function, std::uint16_t offset, Bytes data) noexcept override;
   void pci_config_write(const PciAddress& function, std::uint16_t offset, ConstBytes data) noexcept override;
+  void pages_removed() noexcept override;
 
   /// All accesses so far, and those that nobody claimed.
   [[nodiscard]] std::uint64_t accesses() const noexcept { return accesses_.load(std::memory_order_relaxed); }
@@ -39,9 +47,7 @@ class BusIo final : public IoHandler {
   void read(const Bus& bus, std::uint64_t at, Bytes data) noexcept;
   void write(const Bus& bus, std::uint64_t at, ConstBytes data) noexcept;
 
-  const Bus& ports_;
-  const Bus& memory_;
-  const PciHost* pci_;
+  Targets targets_;
   std::atomic<std::uint64_t> accesses_{0};
   std::atomic<std::uint64_t> unclaimed_{0};
 };
