@@ -27,16 +27,16 @@ case $E2E_HYPERVISOR in
     cases=(
       "vmlinux 1 irqchip=split PCI-MSI"
       "vmlinuz 4 irqchip=split PCI-MSI"
-      "vmlinuz 1 virtio=auto IO-APIC"
-      "vmlinux 4 virtio=auto IO-APIC"
-      "vmlinux 1 irqchip=full,virtio=pci PCI-MSI"
+      "vmlinuz 1 virtio=auto xen-pirq.*ioapic"
+      "vmlinux 4 virtio=auto xen-pirq.*ioapic"
+      "vmlinux 1 irqchip=full,virtio=pci xen-pirq.*msi"
     ) ;;
 esac
 in_testbed "$out" linux_boot.sh "$nonce" "${cases[@]}" || { echo "the testbed failed"; exit 1; }
 
 for case in "${cases[@]}"; do
   read -r form vcpus platform interrupts <<<"$case"
-  case=$form-$vcpus-$platform
+  case=$form-$vcpus-${platform//,/+}
   before=$failed
   log=$out/$case.log
   check "$case: exit status 0" is "$(cat "$out/$case.status")" 0

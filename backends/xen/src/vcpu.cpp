@@ -5,8 +5,6 @@
 
 #include <trivet/core/capability.hpp>
 
-#include "registers_x86_64.hpp"
-
 namespace trivet::xen {
 
 Result<void> XenVcpu::check_stopped(const char* operation) const {
@@ -27,7 +25,7 @@ Result<hvm_hw_cpu> XenVcpu::read_cpu() const {
   const std::span bytes(reinterpret_cast<std::uint8_t*>(&cpu), sizeof cpu);
   TRIVET_ASSIGN(const bool up, context_.domctl->read_record(
                                    context_.domain, static_cast<std::uint16_t>(RecordType::cpu), instance(), bytes));
-  return up ? cpu : reset_state();
+  return up ? cpu : down_;
 }
 
 Result<XenVcpu::Contexts> XenVcpu::read_contexts() const {
@@ -53,18 +51,34 @@ Result<void> XenVcpu::write(const HvmContext& context) const {
   return context_.domctl->set_context(context_.domain, context.serialise());
 }
 
-Result<void> XenVcpu::change_cpu(const std::function<Result<void>(hvm_hw_cpu& cpu)>& change) const {
+Result<void> XenVcpu::write_changed(Contexts& contexts, std::optional<Activity> activity) {
+  const bool is_down = contexts.whole.find(RecordType::cpu, instance()) == nullptr;
+  const bool goes_down = activity ? *activity == Activity::wait_for_sipi : is_down;
+  hvm_hw_cpu registers = down_;
+  if (goes_down) {
+    (void)contexts.out.get(RecordType::cpu, instance(), registers);
+    contexts.out.erase(RecordType::cpu, instance());
+    contexts.out.erase(RecordType::xsave, instance());
+  }
+  TRIVET_TRY(write(contexts.out));
+  down_ = registers;
+  return {};
+}
+
+Result<void> XenVcpu::change_cpu(const std::function<Result<void>(hvm_hw_cpu& cpu)>& change) {
   TRIVET_ASSIGN(auto contexts, read_contexts());
   hvm_hw_cpu cpu{};
-  if (!contexts.out.get(RecordType::cpu, instance(), cpu)) cpu = reset_state();
+  if (!contexts.out.get(RecordType::cpu, instance(), cpu)) cpu = down_;
   TRIVET_TRY(change(cpu));
   contexts.out.put(RecordType::cpu, instance(), cpu);
-  return write(contexts.out);
+  return write_changed(contexts, std::nullopt);
 }
 
 Result<void> XenVcpu::set_up() {
   if (index_ != 0) return {};
-  return change_cpu([](hvm_hw_cpu& /*cpu*/) { return Result<void>{}; });
+  TRIVET_ASSIGN(auto contexts, read_contexts());
+  contexts.out.put(RecordType::cpu, instance(), down_);
+  return write_changed(contexts, Activity::running);
 }
 
 Result<GeneralRegisters> XenVcpu::registers() const {
@@ -94,7 +108,7 @@ Result<void> XenVcpu::set_system_registers(const SystemRegisters& registers) {
   VcpuState state;
   state.system_registers = registers;
   TRIVET_TRY(put_state(contexts, state));
-  return write(contexts.out);
+  return write_changed(contexts, std::nullopt);
 }
 
 Result<void> XenVcpu::inject_nmi() {

@@ -10,6 +10,7 @@
 #include "hvm_context_x86_64.hpp"
 #include "ioreq_server.hpp"
 #include "memory.hpp"
+#include "registers_x86_64.hpp"
 
 namespace trivet::xen {
 
@@ -47,7 +48,7 @@ class XenVcpu final : public Vcpu {
   Result<void> check_settled(const char* operation) const;
   Result<void> check_state(const VcpuState& state) const;
 
-  /// This vCPU's record; the reset state where it is down.
+  /// This vCPU's record; what it will have where it is down.
   Result<hvm_hw_cpu> read_cpu() const;
   /// The whole context, and the least of it that must be written back: what keeps every vCPU that is up.
   struct Contexts {
@@ -56,7 +57,10 @@ class XenVcpu final : public Vcpu {
   };
   Result<Contexts> read_contexts() const;
   Result<void> write(const HvmContext& context) const;
-  Result<void> change_cpu(const std::function<Result<void>(hvm_hw_cpu& cpu)>& change) const;
+  /// The same after a change of this vCPU. A record would bring it up: one that is down stays so unless `activity` says
+  /// otherwise, with its registers kept here until then.
+  Result<void> write_changed(Contexts& contexts, std::optional<Activity> activity);
+  Result<void> change_cpu(const std::function<Result<void>(hvm_hw_cpu& cpu)>& change);
 
   Result<VcpuState> save_from(const HvmContext& context, StateElements elements) const;
   Result<Activity> activity() const;
@@ -68,6 +72,7 @@ class XenVcpu final : public Vcpu {
   const IoreqServer& server_;
   Memory& memory_;
   const unsigned index_;
+  hvm_hw_cpu down_ = reset_state();    // its registers while it is down: Xen has none then
   std::optional<Exception> injected_;  // given to Xen, not yet delivered: no record shows it
 };
 

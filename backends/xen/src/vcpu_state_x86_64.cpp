@@ -88,7 +88,7 @@ Result<VcpuState> XenVcpu::save(StateElements elements) const {
 
 Result<VcpuState> XenVcpu::save_from(const HvmContext& context, StateElements elements) const {
   hvm_hw_cpu cpu{};
-  if (!context.get(RecordType::cpu, instance(), cpu)) cpu = reset_state();
+  if (!context.get(RecordType::cpu, instance(), cpu)) cpu = down_;
   hvm_hw_lapic lapic{};
   hvm_hw_lapic_regs page{};
   (void)context.get(RecordType::lapic, instance(), lapic);
@@ -173,10 +173,6 @@ Result<void> XenVcpu::restore(const VcpuState& state) {
   }
   TRIVET_ASSIGN(auto contexts, read_contexts());
   TRIVET_TRY(put_state(contexts, state));
-  if (state.activity == Activity::wait_for_sipi) {
-    contexts.out.erase(RecordType::cpu, instance());
-    contexts.out.erase(RecordType::xsave, instance());
-  }
   const bool starts = state.activity == Activity::running;
   if (starts) {
     // Waking it changes its LAPIC: what is written next takes that back.
@@ -191,13 +187,13 @@ Result<void> XenVcpu::restore(const VcpuState& state) {
       TRIVET_TRY(wake());
     }
   }
-  TRIVET_TRY(write(contexts.out));
+  TRIVET_TRY(write_changed(contexts, state.activity));
   return state.events && state.events->nmi_pending ? inject_nmi() : Result<void>{};
 }
 
 Result<void> XenVcpu::put_state(Contexts& contexts, const VcpuState& state) const {
   hvm_hw_cpu cpu{};
-  if (!contexts.out.get(RecordType::cpu, instance(), cpu)) cpu = reset_state();
+  if (!contexts.out.get(RecordType::cpu, instance(), cpu)) cpu = down_;
   if (state.general_registers) put(cpu, *state.general_registers);
   if (state.system_registers) put(cpu, *state.system_registers);
   if (state.debug_registers) put(cpu, *state.debug_registers);

@@ -8,7 +8,7 @@ out=$1 nonce=$2
 shift 2
 for case in "$@"; do
   read -r form vcpus platform _ <<<"$case"
-  case=$form-$vcpus-$platform
+  case=$form-$vcpus-${platform//,/+}
   cp "$out/guest/disk.img" "/tmp/$case.img"
   chmod u+w "/tmp/$case.img"
   started=$EPOCHREALTIME

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# In the Xen testbed with xl's daemons: boots Linux through xl in a PVH domain, measured from outside: the figures that Trivet's own are held against.
+# In the Xen testbed with xl's daemons: boots Linux through xl and, where there is a TRIVET_BIN, through trivet in a PVH domain of the same size, in turn,
+# both measured from outside.
 # usage: scripts/testbed xen --xl -- tests/e2e/inside/xl_boot.sh GUEST vmlinux|vmlinuz VCPUS [REPETITIONS]   (GUEST is what scripts/guest-image printed)
-# Prints, for each run: xl seconds-to-init seconds-to-power-off
+# Prints, for each run: xl|trivet seconds-until-the-guest-may-run seconds-to-init seconds-to-power-off
 set -uo pipefail
 guest=$1 kernel=$2 vcpus=$3 repetitions=${4:-1}
-log=/var/log/xen/console/guest-linux.log
+megabytes=256 options="panic=1 quiet"
 
 cat >/tmp/linux.cfg <<CONFIG
 type = "pvh"
 name = "linux"
 kernel = "$guest/$kernel"
 ramdisk = "$guest/initrd"
-cmdline = "console=hvc0 panic=1 quiet"
-memory = 256
+cmdline = "console=hvc0 $options"
+memory = $megabytes
 vcpus = $vcpus
 # Under emulation Xen cannot decode RDTSCP; the default mode needs it.
 tsc_mode = "native"
@@ -23,7 +24,7 @@ CONFIG
 
 fail() {
   echo "xl_boot: $*" >&2
-  tail -n 30 "$log" /tmp/xl.log /var/log/xen/xl-linux.log >&2
+  tail -n 30 "$log" /tmp/xl.log /tmp/trivet.err /var/log/xen/xl-linux.log >&2
   xl destroy linux 2>/dev/null
   exit 1
 }
@@ -37,7 +38,20 @@ wait_for_line() {
     read -r -t 0.05 -u 7
   done
 }
-for ((i = 0; i < repetitions; i++)); do
+# report NAME STARTED MAY-RUN INIT
+report() {
+  awk -v name="$1" -v a="$2" -v may="$3" -v b="$4" -v c="$EPOCHREALTIME" 'BEGIN { printf "%s %.2f %.2f %.2f\n", name, may, b - a, c - a }'
+  grep -qx "guest: cpus $vcpus.\{0,1\}" "$log" || fail "$1: not $vcpus vCPUs"
+}
+
+boot_xl() {
+  local started init built
+  log=/var/log/xen/console/guest-linux.log
+  # How long it takes to build one, apart: letting a paused one go would be a second program's start.
+  started=$EPOCHREALTIME
+  xl create -p /tmp/linux.cfg >/tmp/xl.log 2>&1 || fail "xl create -p failed"
+  built=$(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')
+  xl destroy linux || fail "xl destroy failed"
   : >"$log"
   started=$EPOCHREALTIME
   xl create /tmp/linux.cfg >/tmp/xl.log 2>&1 || fail "xl create failed"
@@ -45,6 +59,25 @@ for ((i = 0; i < repetitions; i++)); do
   init=$EPOCHREALTIME
   wait_for_line TRIVET-DONE
   until ! xl domid linux >/dev/null 2>&1; do read -r -t 0.2 -u 7; done
-  awk -v a="$started" -v b="$init" -v c="$EPOCHREALTIME" 'BEGIN { printf "xl %.2f %.2f\n", b - a, c - a }'
-  grep -qx "guest: cpus $vcpus.\{0,1\}" "$log" || fail "not $vcpus vCPUs"
+  report xl "$started" "$built" "$init"
+}
+
+boot_trivet() {
+  local started init first
+  log=/tmp/trivet.log
+  : >"$log"
+  started=$EPOCHREALTIME
+  "$TRIVET_BIN" run --hypervisor xen --platform irqchip=split --memory size_mib=$megabytes --vcpu "num=$vcpus" --stats \
+    --kernel "path=$guest/$kernel,initrd=$guest/initrd,cmdline=\"console=ttyS0 $options\"" --serial "input=off,output=$log" </dev/null 2>/tmp/trivet.err &
+  wait_for_line TRIVET-INIT
+  init=$EPOCHREALTIME
+  wait_for_line TRIVET-DONE
+  wait $! || fail "trivet run failed"
+  first=$(sed -n 's/.*first_run_us=\([0-9]*\).*/\1/p' /tmp/trivet.err)
+  report trivet "$started" "$(awk -v us="$first" 'BEGIN { print us / 1e6 }')" "$init"
+}
+
+for ((i = 0; i < repetitions; i++)); do
+  boot_xl
+  [ -z "${TRIVET_BIN:-}" ] || boot_trivet
 done

@@ -139,6 +139,36 @@ TEST_F(XenStateTest, SettingOneVcpuLeavesTheOthersUp) {
   EXPECT_EQ(*after->activity, Activity::wait_for_sipi);
 }
 
+TEST_F(XenStateTest, ChangingAWaitingVcpuDoesNotStartIt) {
+  // vCPU 1, were it up: again: inc dword [0x2000]; jmp again
+  ASSERT_NO_FATAL_FAILURE(make_vm(IrqchipKind::split, 2));
+  if (IsSkipped()) return;
+  put(0x1000, {0xeb, 0xfe});
+  put(0x3000, {0xff, 0x05, 0x00, 0x20, 0x00, 0x00, 0xeb, 0xf8});
+  ASSERT_NO_FATAL_FAILURE(make_vcpu(0));
+  ASSERT_NO_FATAL_FAILURE(make_vcpu(1, 0x3000));
+  ASSERT_NO_FATAL_FAILURE(enter_protected_mode(vcpu(1)));
+  VcpuState firmware;
+  firmware.msrs = std::vector<MsrValue>{{0x2ff, 0xc06}};
+  TRIVET_ASSERT_OK(vcpu(1).restore(firmware));
+  const auto state = vcpu(1).save({StateElement::activity, StateElement::general_registers, StateElement::msrs});
+  TRIVET_ASSERT_OK(state);
+  EXPECT_EQ(*state->activity, Activity::wait_for_sipi);
+  EXPECT_EQ(state->general_registers->rip, 0x3000U);
+  EXPECT_THAT(*state->msrs, testing::Contains(testing::AllOf(testing::Field(&MsrValue::index, 0x2ffU),
+                                                             testing::Field(&MsrValue::value, 0xc06U))));
+  TRIVET_ASSERT_OK(vm->resume());
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  TRIVET_ASSERT_OK(vm->pause());
+  EXPECT_EQ(word(0x2000), 0U);
+  VcpuState up;
+  up.activity = Activity::running;
+  TRIVET_ASSERT_OK(vcpu(1).restore(up));
+  TRIVET_ASSERT_OK(vm->resume());
+  while (word(0x2000) == 0) std::this_thread::yield();
+  TRIVET_ASSERT_OK(vm->pause());
+}
+
 TEST_F(XenStateTest, AHaltedVcpuIsWokenByItsNewState) {
   // sti; hlt; jmp -3
   load({0xfb, 0xf4, 0xeb, 0xfd});
