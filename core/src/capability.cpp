@@ -36,6 +36,8 @@ std::string_view to_string(Cap cap) {
       return "resample";
     case Cap::msi:
       return "msi";
+    case Cap::interrupt_ends:
+      return "interrupt_ends";
     case Cap::doorbells:
       return "doorbells";
     case Cap::doorbells_pio:

@@ -23,11 +23,14 @@ Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hyper
   if (full && !has(Cap::irqchip_full)) return lacks(hypervisor, "irqchip=full", Cap::irqchip_full);
   if (!full && !has(Cap::irqchip_split)) return lacks(hypervisor, "irqchip=split", Cap::irqchip_split);
 
-  // Lines are the IOAPIC's: this machine has none of its own yet.
-  const bool lines = full && has(Cap::lines);
-  const bool mmio = wanted.virtio == "mmio" || (wanted.virtio == "auto" && lines);
+  choice.own_ioapic = !full && has(Cap::msi) && has(Cap::interrupt_ends);
+  const bool lines = choice.own_ioapic || (full && has(Cap::lines));
+  // Messages take the shorter way to a local APIC where the pins are ours.
+  const bool mmio = wanted.virtio == "mmio" || (wanted.virtio == "auto" && full && lines);
   choice.virtio = mmio ? VirtioTransport::mmio : VirtioTransport::pci;
-  if (mmio && !lines) return lacks(hypervisor, "virtio=mmio with these interrupt controllers", Cap::lines);
+  if (mmio && !lines) {
+    return lacks(hypervisor, "virtio=mmio with these interrupt controllers", full ? Cap::lines : Cap::interrupt_ends);
+  }
   if (!mmio && !has(Cap::msi)) return lacks(hypervisor, "virtio=pci", Cap::msi);
   return choice;
 }

@@ -43,6 +43,8 @@ Support KvmHypervisor::supports(Cap cap) const noexcept {
       return when(KVM_CAP_IRQFD_RESAMPLE);
     case Cap::msi:
       return std::min(when(KVM_CAP_SIGNAL_MSI), when(KVM_CAP_IRQ_ROUTING));
+    case Cap::interrupt_ends:
+      return when(KVM_CAP_SPLIT_IRQCHIP, Support::at_creation);
     case Cap::doorbells:
     case Cap::doorbells_pio:
       return when(KVM_CAP_IOEVENTFD);

@@ -40,7 +40,8 @@ Support XenHypervisor::supports(Cap cap) const noexcept {
     case Cap::irqchip_split:
     case Cap::pit:
       return Support::at_creation;
-    case Cap::resample:   // the end of an interrupt stays in Xen
+    case Cap::resample:  // the end of an interrupt stays in Xen
+    case Cap::interrupt_ends:
     case Cap::doorbells:  // an ioreq always comes to the server's loop
     case Cap::doorbells_pio:
     case Cap::posted_writes:  // Xen decides which writes it buffers

@@ -16,6 +16,7 @@ enum class Cap : std::uint8_t {
   lines,                 ///< interrupt lines by global system interrupt (GSI)
   resample,              ///< a level line tells of its end-of-interrupt by an event
   msi,                   ///< message-signalled interrupts
+  interrupt_ends,        ///< ends of level messages come to the IoHandler, as an I/O APIC in the VMM needs (split)
   doorbells,             ///< guest writes to memory become events without leaving the kernel or hypervisor
   doorbells_pio,         ///< the same for ports
   posted_writes,         ///< writes that need no answer are batched
