@@ -16,11 +16,6 @@ target_compile_definitions(trivet_spdlog INTERFACE SPDLOG_FMT_EXTERNAL)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
 
-find_package(Zydis QUIET)  # MSHV leaves instructions to us: its emulator decodes by it
-if(NOT Zydis_FOUND)
-  message(STATUS "Zydis was not found (Debian: libzydis-dev): the instruction emulator is left out")
-endif()
-
 if(TRIVET_BUILD_TESTS)
   find_package(GTest REQUIRED)
 endif()

@@ -20,10 +20,14 @@ struct ThreadHook {
   void* volatile context;
 };
 constinit thread_local ThreadHook thread_hook{nullptr, nullptr};
+constinit thread_local void* volatile interrupted_registers = nullptr;
 
-void handle(int) {
+void handle(int, siginfo_t*, void* registers) {
   const Hook hook = thread_hook.hook;
-  if (hook != nullptr) hook(thread_hook.context);
+  if (hook == nullptr) return;
+  interrupted_registers = registers;
+  hook(thread_hook.context);
+  interrupted_registers = nullptr;
 }
 
 Result<void> install_here() {
@@ -38,9 +42,9 @@ Result<void> install_here() {
                  "signal SIGRTMIN+5 has a handler already; Trivet needs it to itself");
   }
   struct sigaction ours {};
-  ours.sa_handler = handle;
-  ours.sa_flags =
-      SA_RESTART;  // a stray one must not fail somebody's read with EINTR; run calls return EINTR all the same
+  ours.sa_sigaction = handle;
+  // A stray one must not fail somebody's read with EINTR; run calls return EINTR all the same.
+  ours.sa_flags = SA_RESTART | SA_SIGINFO;
   sigemptyset(&ours.sa_mask);
   if (::sigaction(number(), &ours, nullptr) != 0) return Error::from_errno(errno, "sigaction");
   installed = true;
@@ -60,7 +64,11 @@ void send_here(pid_t thread) noexcept {
   errno = saved;
 }
 
-constinit Service used{install_here, set_thread_hook_here, send_here};
+void* interrupted_here() noexcept {
+  return interrupted_registers;
+}
+
+constinit Service used{install_here, set_thread_hook_here, send_here, interrupted_here};
 
 }  // namespace
 
@@ -72,6 +80,9 @@ void set_thread_hook(Hook hook, void* context) noexcept {
 }
 void send(pid_t thread) noexcept {
   used.send(thread);
+}
+void* interrupted() noexcept {
+  return used.interrupted();
 }
 
 const Service& service() noexcept {

@@ -9,6 +9,12 @@
 
 namespace conformance {
 
+trivet::VmConfig possible(const trivet::Hypervisor& hypervisor, trivet::VmConfig config) {
+  const bool full = hypervisor.supports(trivet::Cap::irqchip_full) != trivet::Support::no;
+  if (!full && config.irqchip == trivet::IrqchipKind::full) config.irqchip = trivet::IrqchipKind::split;
+  return config;
+}
+
 trivet::Result<std::unique_ptr<Machine>> Machine::create(trivet::Hypervisor& hypervisor, std::string scenario,
                                                          const MachineOptions& options) {
   std::unique_ptr<Machine> machine(new Machine(std::move(scenario)));
@@ -25,7 +31,7 @@ Machine::~Machine() {
 trivet::Result<void> Machine::build(trivet::Hypervisor& hypervisor, const MachineOptions& options) {
   host_memory_ = hypervisor.supports(trivet::Cap::host_memory) == trivet::Support::yes;
   own_threads_ = hypervisor.supports(trivet::Cap::own_vcpu_threads) == trivet::Support::yes;
-  TRIVET_ASSIGN(vm_, hypervisor.create(options.config));
+  TRIVET_ASSIGN(vm_, hypervisor.create(possible(hypervisor, options.config)));
   TRIVET_TRY(claim_windows());
   TRIVET_ASSIGN(const auto region, map({{0}, trivet_guest::ram_size}));
   ram_ = {region.host, region.range.size};

@@ -27,6 +27,9 @@ struct Stop {
   std::string text{};                  ///< for people
 };
 
+/// With local APICs only where the hypervisor has no more: most scenarios need no other.
+[[nodiscard]] trivet::VmConfig possible(const trivet::Hypervisor& hypervisor, trivet::VmConfig config = {});
+
 struct MachineOptions {
   trivet::VmConfig config{};
   bool make_vcpus = true;

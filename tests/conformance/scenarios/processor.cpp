@@ -264,7 +264,7 @@ Outcome refusals(trivet::Hypervisor& hypervisor) {
   CONFORM(!hypervisor.create({.max_vcpus = 0}), "a VM of no vCPUs was made");
   const auto most = hypervisor.limit(trivet::Limit::vcpus);
   CONFORM(!hypervisor.create({.max_vcpus = static_cast<unsigned>(most) + 1}), "more vCPUs than the limit {}", most);
-  CONFORM_ASSIGN(auto vm, hypervisor.create({}));
+  CONFORM_ASSIGN(auto vm, hypervisor.create(possible(hypervisor)));
   const auto facet = [&](Cap cap, const void* pointer) { return !no(cap) || pointer == nullptr; };
   CONFORM(facet(Cap::dirty_log, vm->dirty_log()) && facet(Cap::doorbells, vm->doorbells()) &&
               facet(Cap::clock, vm->clock()) && facet(Cap::posted_writes, vm->posted_writes()) &&

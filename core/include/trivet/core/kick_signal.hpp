@@ -19,15 +19,20 @@ Result<void> install();
 using Hook = void (*)(void* context) noexcept;
 void set_thread_hook(Hook hook, void* context) noexcept;
 
+/// Inside a hook: the interrupted thread's registers, a `ucontext_t` that the hook may change; else null. For a backend
+/// whose run call must not begin any more: it moves the thread out of the way of it.
+[[nodiscard]] void* interrupted() noexcept;
+
 /// Sends it to a thread of this process. Async-signal-safe. A thread that is gone is no error.
 void send(pid_t thread) noexcept;
 
-/// The three above as a table: a signal has one handler in a process, but a backend loaded at run time brings a copy of
+/// The four above as a table: a signal has one handler in a process, but a backend loaded at run time brings a copy of
 /// this file.
 struct Service {
   Result<void> (*install)() = nullptr;
   void (*set_thread_hook)(Hook hook, void* context) noexcept = nullptr;
   void (*send)(pid_t thread) noexcept = nullptr;
+  void* (*interrupted)() noexcept = nullptr;
 };
 
 /// The one that this copy uses: its own, until `adopt`.
