@@ -61,6 +61,12 @@ bool GuestMemory::mapped(std::uint64_t gpa) const {
   return find(gpa) != nullptr;
 }
 
+bool GuestMemory::writable(std::uint64_t gpa) const {
+  const std::scoped_lock lock(mutex_);
+  const auto* region = find(gpa);
+  return region != nullptr && region->writable;
+}
+
 bool GuestMemory::read(std::uint64_t gpa, void* to, std::size_t bytes) const {
   const std::scoped_lock lock(mutex_);
   const auto* region = find(gpa);

@@ -25,6 +25,7 @@ class GuestMemory {
   bool read(std::uint64_t gpa, void* to, std::size_t bytes) const;
   bool write(std::uint64_t gpa, const void* from, std::size_t bytes) const;
   [[nodiscard]] bool mapped(std::uint64_t gpa) const;
+  [[nodiscard]] bool writable(std::uint64_t gpa) const;
 
   /// GPA_PAGE_ACCESS_TRACKING. Off is refused while bits are clear that were set before.
   int set_tracking(bool on);

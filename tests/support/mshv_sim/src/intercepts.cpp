@@ -24,6 +24,7 @@ struct Vp::Before {
   std::uint64_t gpa = 0;    // of the access, for memory
   std::uint16_t port = 0;   // for ports
   std::uint8_t length = 0;  // bytes of the access
+  std::size_t dropped = 0;  // of further writes by the same instruction
   // RAM that completing destroys: where, how much, what.
   std::array<std::uint64_t, 2> ram{};
   std::array<std::uint8_t, 2> ram_bytes{};
@@ -87,8 +88,9 @@ std::optional<Instruction> Vp::instruction_at(const Before& before, std::uint64_
 }
 
 /// Lets KVM finish the access with zeros. What else comes of it is dropped.
-bool Vp::complete() {
+bool Vp::complete(std::size_t& dropped) {
   run_->immediate_exit = 1;
+  dropped = 0;
   for (int i = 0; i < 256; ++i) {
     if (run_->exit_reason == KVM_EXIT_IO && run_->io.direction == KVM_EXIT_IO_IN) {
       // SAFETY: the kernel keeps the data in the mapping, at that offset.
@@ -98,6 +100,7 @@ bool Vp::complete() {
     const int result = kvm_call(vcpu_.value(), KVM_RUN, 0UL);
     if (result == -EINTR) return true;
     if (result < 0) return false;
+    if (run_->exit_reason == KVM_EXIT_MMIO && run_->mmio.is_write != 0) dropped += run_->mmio.len;
   }
   return false;
 }
@@ -122,35 +125,42 @@ void Vp::roll_back(const Before& before, const kvm_regs& regs) {
 
 /// Does `instruction`, with the registers of `before`, make just this write?
 bool Vp::wrote(const Before& before, const Instruction& instruction, const std::uint8_t* data, bool to_port) const {
-  std::size_t skipped = 0;  // bytes of the operand before this piece
-  if (to_port) {
-    const bool right = instruction.kind == Kind::out || instruction.kind == Kind::outs;
-    if (!right || instruction.port != before.port || instruction.size != before.length) return false;
-  } else {
-    if (instruction.is_port() && instruction.kind != Kind::ins) return false;
-    const auto first = walk(before.sregs, partition_->memory(), instruction.linear);
-    const auto in_page = static_cast<std::size_t>(page_mask + 1 - (instruction.linear & page_mask));
-    const auto piece = std::min<std::size_t>(instruction.size, in_page);
-    const bool whole = first && first->gpa == before.gpa && before.length == std::min<std::size_t>(piece, 8);
-    if (!whole) {
-      if (piece == instruction.size) return false;
-      const auto second = walk(before.sregs, partition_->memory(), instruction.linear + in_page);
-      if (!second || second->gpa != before.gpa || before.length != instruction.size - piece) return false;
-      skipped = piece;
-    }
-  }
   std::array<std::uint8_t, 16> value{};
+  bool known = instruction.value != Instruction::Value::unknown;
   if (instruction.value == Instruction::Value::xmm) {
     kvm_fpu fpu{};
     (void)kvm_call(vcpu_.value(), KVM_GET_FPU, &fpu);
     std::memcpy(value.data(), fpu.xmm[instruction.xmm & 15], 16);
-  } else if (instruction.value != Instruction::Value::unknown) {
+  } else if (known) {
     std::memcpy(value.data(), &instruction.immediate, 8);
-  } else {
-    return true;
   }
-  return std::equal(data, data + std::min<std::size_t>(before.length, 16 - skipped),
-                    value.begin() + static_cast<std::ptrdiff_t>(skipped));
+  const auto same = [&](const std::uint8_t* bytes, std::size_t from, std::size_t count) {
+    return !known || std::equal(bytes, bytes + count, value.begin() + static_cast<std::ptrdiff_t>(from));
+  };
+  if (to_port) {
+    const bool right = instruction.kind == Kind::out || instruction.kind == Kind::outs;
+    return right && instruction.port == before.port && instruction.size == before.length &&
+           same(data, 0, before.length);
+  }
+  if (instruction.is_port() && instruction.kind != Kind::ins) return false;
+  // Page by page: what went to a device must be just what KVM told, and what went to RAM must be there now.
+  std::size_t to_device = 0;
+  for (std::size_t done = 0; done < instruction.size;) {
+    const auto linear = instruction.linear + done;
+    const auto piece = std::min<std::size_t>(instruction.size - done, page_mask + 1 - (linear & page_mask));
+    const auto at = walk(before.sregs, partition_->memory(), linear);
+    if (!at) return false;
+    std::array<std::uint8_t, 16> now{};
+    if (!partition_->memory().writable(at->gpa)) {
+      if (to_device == 0 && (at->gpa != before.gpa || !same(data, done, std::min<std::size_t>(before.length, piece))))
+        return false;
+      to_device += piece;
+    } else if (!partition_->memory().read(at->gpa, now.data(), piece) || !same(now.data(), done, piece)) {
+      return false;
+    }
+    done += piece;
+  }
+  return to_device == before.length + before.dropped;
 }
 
 /// The instruction that made a write, from the registers behind it, which become those before it.
@@ -224,9 +234,9 @@ int Vp::port(abi::Message& message) {
       once.rcx = (once.rcx & ~count_mask(found->address_bits)) | 1;
       (void)kvm_call(vcpu_.value(), KVM_SET_REGS, &once);
     }
-    if (!complete()) return -EIO;
+    if (!complete(before.dropped)) return -EIO;
   } else {
-    if (!complete()) return -EIO;
+    if (!complete(before.dropped)) return -EIO;
     remember(before);
     found = find_writer(before, data.data(), true);
     if (!found) {
@@ -279,7 +289,7 @@ int Vp::memory(abi::Message& message) {
   std::memcpy(data.data(), run_->mmio.data, 8);
   std::optional<Instruction> found;
   if (write) {
-    if (!complete()) return -EIO;
+    if (!complete(before.dropped)) return -EIO;
     remember(before);
     found = find_writer(before, data.data(), false);
     if (!found) {
@@ -309,7 +319,7 @@ int Vp::memory(abi::Message& message) {
     }
     (void)kvm_call(vcpu_.value(), KVM_GET_FPU, &before.fpu);
     before.keep_fpu = true;
-    if (!complete()) return -EIO;
+    if (!complete(before.dropped)) return -EIO;
   }
   roll_back(before, before.regs);
 
@@ -343,7 +353,7 @@ int Vp::msr(abi::Message& message, bool& done) {
   Before before;
   remember(before);
   run_->msr.error = 0;
-  if (!complete()) return -EIO;
+  if (!complete(before.dropped)) return -EIO;
   roll_back(before, before.regs);
   abi::MsrMessage shown{};
   fill_header(shown.header, before, 2, write ? abi::access_write : abi::access_read);

@@ -201,7 +201,9 @@ bool RegisterFile::get_other(std::uint32_t name, RegisterValue& value) {
     return true;
   }
   const auto msr = msr_of(name);
-  return msr && read_msr(*msr, value.low);
+  if (!msr || !read_msr(*msr, value.low)) return false;
+  if (name == reg::tsc) value.low += tsc_ahead_;
+  return true;
 }
 
 bool RegisterFile::set(std::uint32_t name, const RegisterValue& value) {
@@ -253,8 +255,18 @@ bool RegisterFile::set_other(std::uint32_t name, const RegisterValue& value) {
     xcrs.xcrs[0].value = value.low;
     return kvm_call(fd_, KVM_SET_XCRS, &xcrs) == 0 || value.low == 1;
   }
+  if (name == reg::tsc) return write_tsc(value.low);
   const auto msr = msr_of(name);
   return msr && *msr != 0xfe && write_msr(*msr, value.low);
+}
+
+bool RegisterFile::write_tsc(std::uint64_t value) {
+  constexpr std::uint32_t msr_tsc = 0x10;
+  std::uint64_t now = 0;
+  if (!write_msr(msr_tsc, value) || !read_msr(msr_tsc, now)) return false;
+  constexpr std::uint64_t soon = 1U << 30;
+  tsc_ahead_ = now - value < soon ? 0 : value - now;
+  return true;
 }
 
 bool RegisterFile::get_event(std::uint32_t name, RegisterValue& value) {

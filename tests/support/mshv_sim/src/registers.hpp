@@ -16,7 +16,9 @@ namespace trivet::mshv_sim {
 /// written back by `flush`. One batch is one object.
 class RegisterFile {
  public:
-  RegisterFile(int vcpu_fd, bool wrong_segments) : fd_(vcpu_fd), wrong_segments_(wrong_segments) {}
+  /// `tsc_ahead`: how far the TSC that was set is ahead of KVM's, where KVM cannot set it (a guest does not see it).
+  RegisterFile(int vcpu_fd, bool wrong_segments, std::uint64_t& tsc_ahead)
+      : fd_(vcpu_fd), wrong_segments_(wrong_segments), tsc_ahead_(tsc_ahead) {}
 
   /// False for a register that is not known here, or a value that KVM refuses.
   bool get(std::uint32_t name, mshv::abi::RegisterValue& value);
@@ -51,9 +53,11 @@ class RegisterFile {
   bool set_other(std::uint32_t name, const mshv::abi::RegisterValue& value);
   bool read_msr(std::uint32_t index, std::uint64_t& value) const;
   bool write_msr(std::uint32_t index, std::uint64_t value) const;
+  bool write_tsc(std::uint64_t value);
 
   const int fd_;
   const bool wrong_segments_;
+  std::uint64_t& tsc_ahead_;
   bool failed_ = false;
   std::optional<kvm_regs> regs_;
   std::optional<kvm_sregs> sregs_;

@@ -45,6 +45,11 @@ bool Vp::set_up(std::size_t run_size, int& error) {
   registers_ = reinterpret_cast<abi::RegisterPage*>(page_);
   registers_->version = abi::register_page_version;
   error = apply_cpuid();
+  if (error < 0 || !partition_->has_lapic()) return error >= 0;
+  // KVM's table of APIC ids was made before this processor was in its list: until it is made anew, nothing reaches it.
+  kvm_lapic_state lapic{};
+  error = kvm_call(vcpu_.value(), KVM_GET_LAPIC, &lapic);
+  if (error >= 0) error = kvm_call(vcpu_.value(), KVM_SET_LAPIC, &lapic);
   return error >= 0;
 }
 
@@ -65,7 +70,7 @@ void Vp::take_page() {
   const auto dirty = registers_->dirty;
   registers_->dirty = 0;
   if (registers_->valid == 0 || dirty == 0) return;
-  RegisterFile file(vcpu_.value(), false);
+  RegisterFile file(vcpu_.value(), false, tsc_ahead_);
   if ((dirty & abi::dirty_gp) != 0) {
     for (unsigned i = 0; i < 16; ++i) gp_reference(file.regs(), i) = registers_->gp[i];
   }
@@ -93,7 +98,7 @@ void Vp::show_page() {
     std::memset(registers_->gp, 0xa5, sizeof registers_->gp);  // who believes it all the same sees nonsense
     return;
   }
-  RegisterFile file(vcpu_.value(), partition_->mutated(Mutation::wrong_segment));
+  RegisterFile file(vcpu_.value(), partition_->mutated(Mutation::wrong_segment), tsc_ahead_);
   for (unsigned i = 0; i < 16; ++i) registers_->gp[i] = gp_reference(file.regs(), i);
   registers_->rip = file.regs().rip;
   registers_->rflags = file.regs().rflags;
@@ -117,7 +122,7 @@ void Vp::show_page() {
 
 RegisterFile Vp::open_registers() {
   take_page();
-  return {vcpu_.value(), partition_->mutated(Mutation::wrong_segment)};
+  return {vcpu_.value(), partition_->mutated(Mutation::wrong_segment), tsc_ahead_};
 }
 
 bool Vp::close_registers(RegisterFile& file) {
@@ -179,7 +184,7 @@ int Vp::enter(abi::Message& message, bool& done) {
       return internal_error(message);
     case KVM_EXIT_HLT:
     case KVM_EXIT_SHUTDOWN: {
-      RegisterFile file(vcpu_.value(), false);
+      RegisterFile file(vcpu_.value(), false, tsc_ahead_);
       abi::InterceptHeader header{};
       header.vp_index = index_;
       header.rip = file.regs().rip;

@@ -47,7 +47,8 @@ class Vp {
 
   struct Before;
   void remember(Before& before);
-  bool complete();
+  /// `dropped`: bytes of further writes to devices that came of it.
+  bool complete(std::size_t& dropped);
   void roll_back(const Before& before, const kvm_regs& regs);
   std::optional<Instruction> instruction_at(const Before& before, std::uint64_t rip) const;
   std::optional<Instruction> find_writer(Before& before, const std::uint8_t* data, bool to_port) const;
@@ -76,6 +77,7 @@ class Vp {
   std::uint64_t mask_ = 0;
   unsigned cpuid_version_ = 0;
   unsigned runs_ = 0;
+  std::uint64_t tsc_ahead_ = 0;
   std::vector<std::uint8_t> synthetic_;  // pages that are only kept: SIMP, SIEFP, timers
 };
 
