@@ -46,6 +46,8 @@ std::string_view to_string(Cap cap) {
       return "posted_writes";
     case Cap::read_only_memory:
       return "read_only_memory";
+    case Cap::read_only_code:
+      return "read_only_code";
     case Cap::host_memory:
       return "host_memory";
     case Cap::file_memory:
@@ -60,6 +62,8 @@ std::string_view to_string(Cap cap) {
       return "vcpu_state";
     case Cap::cpuid:
       return "cpuid";
+    case Cap::free_cpuid:
+      return "free_cpuid";
     case Cap::single_step:
       return "single_step";
     case Cap::breakpoints:

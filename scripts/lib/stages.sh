@@ -4,7 +4,7 @@
 # What scripts/test and CI run.
 stages=(install style build unit headers conformance package docs e2e)
 # Those that nobody has yet seen pass as a whole, run by name or with --all; each moves up once it has.
-deep_stages=(asan fuzz tsan coverage tidy e2e_slow bars)
+deep_stages=(asan fuzz tsan coverage tidy e2e_slow xen bars)
 jobs=$(nproc)
 coverage_bar=80
 fuzz_seconds=${TRIVET_FUZZ_SECONDS:-30}
@@ -80,4 +80,6 @@ stage_tidy() {
 
 stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e$' --verbose; }
 stage_e2e_slow() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e_slow$' --verbose; }
+# The build with Xen: everything on KVM again, and on Xen in its testbed.
+stage_xen() { configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e)$' --verbose; }
 stage_bars() { TRIVET_BIN=$trivet_root/build/release/bin/trivet tests/e2e/boot_bench.sh --check; }

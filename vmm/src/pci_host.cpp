@@ -74,7 +74,20 @@ Result<std::unique_ptr<PciHost>> PciHost::create(const GuestRange& ecam, const G
   return host;
 }
 
-PciHost::PciHost(const GuestRange& ecam, const GuestRange& window, AddressAllocator free)
+Result<std::unique_ptr<PciHost>> PciHost::create_beside(IoClaims& claims, const std::optional<GuestRange>& bars) {
+  constexpr GuestRange everything{{0}, std::uint64_t{1} << 52};
+  std::optional<AddressAllocator> free;
+  if (bars) {
+    TRIVET_ASSIGN(free, AddressAllocator::create(*bars));
+  }
+  std::unique_ptr<PciHost> host(new PciHost({}, everything, std::move(free)));
+  host->claims_ = &claims;
+  host->claims_bars_ = true;
+  if (bars) TRIVET_TRY(host->attach({}, *host->bridge_, "host bridge"));
+  return host;
+}
+
+PciHost::PciHost(const GuestRange& ecam, const GuestRange& window, std::optional<AddressAllocator> free)
     : ecam_range_(ecam), window_range_(window), free_(std::move(free)), bridge_(std::make_unique<HostBridge>()) {}
 
 PciHost::~PciHost() = default;
@@ -106,13 +119,11 @@ Result<void> PciHost::place_bars(pci::Function& function, std::string_view name)
   for (unsigned index = 0; index < pci::bar_count; ++index) {
     const auto& bar = function.bars().at(index);
     if (bar.size == 0) continue;
+    add_place(function, index);
+    if (!free_) continue;
     any = true;
-    const auto range = free_.allocate(bar.size, bar.size);
+    const auto range = free_->allocate(bar.size, bar.size);
     if (!range) return range.error().within(fmt::format("{}: BAR {} of {:#x} bytes", name, index, bar.size));
-    auto& place = places_.emplace_back();
-    place.function = &function;
-    place.bar = index;
-    place.size = bar.size;
     write_value(function, reg::bar0 + 4 * index, static_cast<std::uint32_t>(range->start.value));
     if (bar.wide) {
       write_value(function, reg::bar0 + 4 * index + 4, static_cast<std::uint32_t>(range->start.value >> 32));
@@ -122,10 +133,26 @@ Result<void> PciHost::place_bars(pci::Function& function, std::string_view name)
   return {};
 }
 
+void PciHost::add_place(pci::Function& function, unsigned bar) {
+  auto& place = places_.emplace_back();
+  place.function = &function;
+  place.bar = bar;
+  place.size = function.bars().at(bar).size;
+}
+
+/// Where nobody claimed a window for all of them. What cannot be claimed, for it is taken or there are too many,
+/// answers nowhere: the guest put it there.
+void PciHost::claim_place(std::uint64_t before, std::uint64_t after, std::uint64_t size) noexcept {
+  if (!claims_bars_ || before == after) return;
+  if (before != Place::nowhere) (void)claims_->release_memory({{before}, size});
+  if (after != Place::nowhere) (void)claims_->claim_memory({{after}, size});
+}
+
 void PciHost::bar_moved(pci::Function& function, unsigned bar, std::optional<GuestAddress> at) noexcept {
   for (auto& place : places_) {
     if (place.function == &function && place.bar == bar) {
-      place.at.store(at ? at->value : Place::nowhere, std::memory_order_release);
+      const auto after = at ? at->value : Place::nowhere;
+      claim_place(place.at.exchange(after, std::memory_order_acq_rel), after, place.size);
     }
   }
 }

@@ -71,9 +71,9 @@ Result<void> VirtioDevices::open_kind(const char* kind, const std::vector<Device
   return {};
 }
 
-Result<void> VirtioDevices::place(VirtioTransport transport) {
+Result<void> VirtioDevices::place(VirtioTransport transport, std::uint8_t first) {
   transport_ = transport;
-  return transport == VirtioTransport::mmio ? place_on_mmio() : place_on_pci();
+  return transport == VirtioTransport::mmio ? place_on_mmio() : place_on_pci(first);
 }
 
 Result<void> VirtioDevices::place_on_mmio() {
@@ -90,14 +90,15 @@ Result<void> VirtioDevices::place_on_mmio() {
   return {};
 }
 
-Result<void> VirtioDevices::place_on_pci() {
-  constexpr std::size_t most = PciHost::most_devices - 1;  // 0 is the host bridge
+Result<void> VirtioDevices::place_on_pci(std::uint8_t first) {
+  const std::size_t most = PciHost::most_devices - first;
   if (slots_.size() > most) {
     return Error(Errc::limit, "place the virtio devices",
-                 fmt::format("platform virtio=pci: {} devices, PCI bus 0 takes {}", slots_.size(), most));
+                 fmt::format("platform virtio=pci: {} devices, PCI bus 0 takes {}{}", slots_.size(), most,
+                             first == 1 ? "" : fmt::format(" from device {} on", first)));
   }
-  std::uint8_t device = 0;
-  for (auto& slot : slots_) slot.address.device = ++device;
+  std::uint8_t device = first;
+  for (auto& slot : slots_) slot.address.device = device++;
   return {};
 }
 

@@ -32,8 +32,8 @@ class VirtioDevices {
   static Result<std::unique_ptr<VirtioDevices>> create(const Config& config, EventLoop& loop,
                                                        std::shared_ptr<const memory::MemoryMap> memory);
 
-  /// Gives each its place. `limit` when there are more than places.
-  Result<void> place(VirtioTransport transport);
+  /// Gives each its place; on PCI from device `first` of bus 0 on. `limit` when there are more than places.
+  Result<void> place(VirtioTransport transport, std::uint8_t first = 1);
 
   /// What the guest is told of those on MMIO; those on PCI it finds.
   [[nodiscard]] std::vector<VirtioMmioInfo> platform() const;
@@ -89,7 +89,7 @@ class VirtioDevices {
   Result<void> open_kind(const char* kind, const std::vector<DeviceConfig>& configs);
 
   Result<void> place_on_mmio();
-  Result<void> place_on_pci();
+  Result<void> place_on_pci(std::uint8_t first);
   Result<void> connect_mmio(Slot& slot, Vm& vm, Bus& bus);
   Result<void> connect_pci(Slot& slot, Vm& vm, PciHost& host);
   [[nodiscard]] virtio::ErrorLog log_of(const Slot& slot) const;

@@ -27,6 +27,7 @@ Support KvmHypervisor::supports(Cap cap) const noexcept {
     case Cap::dirty_log:
     case Cap::vcpu_state:
     case Cap::cpuid:
+    case Cap::free_cpuid:
     case Cap::exceptions:
     case Cap::translate:
     case Cap::own_vcpu_threads:
@@ -51,6 +52,7 @@ Support KvmHypervisor::supports(Cap cap) const noexcept {
     case Cap::posted_writes:
       return when(KVM_CAP_COALESCED_MMIO);
     case Cap::read_only_memory:
+    case Cap::read_only_code:
       return when(KVM_CAP_READONLY_MEM);
     case Cap::dirty_ring:
       return std::max(when(KVM_CAP_DIRTY_LOG_RING_ACQ_REL, Support::at_creation),

@@ -18,11 +18,13 @@ Support MshvHypervisor::supports(Cap cap) const noexcept {
     case Cap::msi:
     case Cap::doorbells:
     case Cap::read_only_memory:
+    case Cap::read_only_code:
     case Cap::host_memory:
     case Cap::file_memory:
     case Cap::dirty_log:
     case Cap::vcpu_state:
     case Cap::cpuid:
+    case Cap::free_cpuid:
     case Cap::nmi:
     case Cap::exceptions:
     case Cap::translate:
@@ -31,6 +33,7 @@ Support MshvHypervisor::supports(Cap cap) const noexcept {
     case Cap::own_vcpu_threads:
       return Support::yes;
     case Cap::irqchip_split:
+    case Cap::interrupt_ends:
     case Cap::halt_exits:
       return Support::at_creation;
     case Cap::irqchip_full:  // local APICs only: what has lines and their ends is the VMM's

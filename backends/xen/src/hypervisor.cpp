@@ -40,7 +40,9 @@ Support XenHypervisor::supports(Cap cap) const noexcept {
     case Cap::irqchip_split:
     case Cap::pit:
       return Support::at_creation;
-    case Cap::resample:  // the end of an interrupt stays in Xen
+    case Cap::read_only_code:  // the one page type whose writes trap is never executable
+    case Cap::free_cpuid:      // a policy within the host's, and the hypervisor's leaves are Xen's own
+    case Cap::resample:        // the end of an interrupt stays in Xen
     case Cap::interrupt_ends:
     case Cap::doorbells:  // an ioreq always comes to the server's loop
     case Cap::doorbells_pio:

@@ -54,4 +54,14 @@ Result<void> Router::signal_msi(const MsiMessage& message) noexcept {
   return Error::from_errno(errno, "raise a message-signalled interrupt");
 }
 
+/// An HVM guest that asked Xen for a pirq writes its number as the destination, and vector 0, which no other message
+/// has. Source: Linux arch/x86/pci/xen.c, xen_msi_compose_msg; xen/arch/x86/hvm/irq.c, hvm_inject_msi.
+bool Router::masked_elsewhere(const MsiMessage& message) const noexcept {
+  constexpr std::uint32_t vector_bits = 0xff;
+  constexpr std::uint32_t pirq_data = 0x4300;  // edge, asserted, delivery mode 3
+  constexpr std::uint64_t destination_bits = 0xffff'ff00'000f'f000;
+  return (message.data & vector_bits) == 0 && (message.data & pirq_data) == pirq_data &&
+         (message.address & destination_bits) != 0;
+}
+
 }  // namespace trivet::xen

@@ -21,6 +21,7 @@ class Router final : public IrqRouter {
   Result<std::unique_ptr<InterruptLine>> line(std::uint32_t gsi, Trigger trigger) override;
   Result<std::unique_ptr<MsiRoute>> msi_route(const MsiMessage& message) override;
   Result<void> signal_msi(const MsiMessage& message) noexcept override;
+  [[nodiscard]] bool masked_elsewhere(const MsiMessage& message) const noexcept override;
 
  private:
   Result<std::shared_ptr<Pin>> pin(std::uint32_t gsi, const Wire& wire, Trigger trigger);

@@ -6,6 +6,7 @@
 
 #include <trivet/core/capability.hpp>
 
+#include "find_memory.hpp"
 #include "owner.hpp"
 
 namespace trivet::xen {
@@ -95,6 +96,11 @@ Result<void> XenVm::serve() {
   TRIVET_ASSIGN(runner_, ServerRunner::create(context_, *server_, memory_));
   runners_.push_back(runner_.get());
   return {};
+}
+
+Result<std::vector<GuestRange>> XenVm::populated(const GuestRange& within) const {
+  if (!context_.attached()) return Vm::populated(within);
+  return find_memory(context_, within);
 }
 
 Result<Vcpu*> XenVm::create_vcpu(unsigned index) {

@@ -45,6 +45,7 @@ class XenVm final : public Vm {
 
   Result<MappedRegion> map(const RegionSpec& spec) override { return memory_.map(spec); }
   Result<void> unmap(const GuestRange& range) override { return memory_.unmap(range); }
+  Result<std::vector<GuestRange>> populated(const GuestRange& within) const override;
   Result<Vcpu*> create_vcpu(unsigned index) override;
   [[nodiscard]] std::span<Vcpu* const> vcpus() const noexcept override { return vcpus_; }
   /// Xen's own numbering, of which its LAPICs and CPUID tell the guest too.

@@ -32,8 +32,6 @@ Outcome read_only_memory(trivet::Hypervisor& hypervisor) {
   CONFORM_ASSIGN(const auto rom, machine->map({{rom_region}, region_size}, trivet::Access::read_only));
   CONFORM(rom.access == trivet::Access::read_only, "the region says otherwise");
   for (std::size_t i = 0; i < 64; ++i) rom.host[i] = std::byte{test_pattern(i)};
-  constexpr std::array<unsigned char, 6> code{0xb8, 0x0d, 0x60, 0x00, 0x00, 0xc3};
-  std::memcpy(rom.host + 0x1000, code.data(), code.size());
   CONFORM_STEP(machine->reach(1));
   CONFORM_STEP(match_trace(machine->bus().take_trace(), {}));  // reading makes no exit
   CONFORM_STEP(machine->reach(2));
@@ -45,6 +43,15 @@ Outcome read_only_memory(trivet::Hypervisor& hypervisor) {
   CONFORM_STEP(match_trace(machine->bus().take_trace(), {}));
   for (std::size_t i = 0; i < 64; ++i) CONFORM(rom.host[i] == std::byte{test_pattern(i)}, "byte {} was changed", i);
   return passed();
+}
+
+Outcome read_only_code(trivet::Hypervisor& hypervisor) {
+  CONFORM_ASSIGN(auto machine, Machine::create(hypervisor, "read_only_code"));
+  CONFORM_ASSIGN(const auto rom, machine->map({{rom_region}, region_size}, trivet::Access::read_only));
+  constexpr std::array<unsigned char, 6> code{0xb8, 0x0d, 0x60, 0x00, 0x00, 0xc3};
+  std::memcpy(rom.host + 0x1000, code.data(), code.size());
+  CONFORM_STEP(machine->finish());
+  return match_trace(machine->bus().take_trace(), {});
 }
 
 Outcome map_while_running(trivet::Hypervisor& hypervisor) {
@@ -182,7 +189,9 @@ Outcome memory_sources(trivet::Hypervisor& hypervisor) {
     mailbox.argument[2 + 2 * index] = size;
     regions.push_back(*region);
   }
-  CONFORM_ERROR(machine->map({{moving_region + size - 4096}, 8192}), trivet::Errc::already_exists);
+  CONFORM(!regions.empty(), "no source of memory at all");
+  const auto first = regions.front().range.start.value;
+  CONFORM_ERROR(machine->map({{first + size - 4096}, 8192}), trivet::Errc::already_exists);
   CONFORM_ERROR(machine->map({{moving_region + 8 * size + 1}, 4096}), trivet::Errc::invalid_argument);
   CONFORM_ERROR(machine->map({{moving_region + 8 * size}, 4095}), trivet::Errc::invalid_argument);
   CONFORM_ERROR(machine->vm().unmap({{moving_region + 9 * size}, size}), trivet::Errc::not_found);

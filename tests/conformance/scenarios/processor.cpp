@@ -53,13 +53,17 @@ Outcome cpuid(trivet::Hypervisor& hypervisor) {
     return (entry.leaf >= 0x40000000 && entry.leaf <= 0x4fffffff) || entry.leaf == 4 ||
            (entry.leaf >= 0x80000002 && entry.leaf <= 0x80000004);
   });
-  const std::vector<CpuidEntry> ours{
-      {.leaf = 0x40000000, .eax = 0x40000001, .ebx = 0x76697254, .ecx = 0x72547465, .edx = 0x74657669},
-      {.leaf = 0x40000001, .eax = 0x11111111, .ebx = 0x22222222, .ecx = 0x33333333, .edx = 0x44444444},
-      {.leaf = 4, .subleaf = 0, .subleaf_matters = true, .eax = 0x121, .ebx = 0x1c0003f, .ecx = 0x3f, .edx = 0},
-      {.leaf = 4, .subleaf = 1, .subleaf_matters = true, .eax = 0x122, .ebx = 0x1c0003f, .ecx = 0x7f, .edx = 1},
-      {.leaf = 0x80000002, .eax = 0x76697274, .ebx = 0x63207465, .ecx = 0x6f666e6f, .edx = 0x6e616d72},
-  };
+  const CpuidEntry brand{
+      .leaf = 0x80000002, .eax = 0x76697274, .ebx = 0x63207465, .ecx = 0x6f666e6f, .edx = 0x6e616d72};
+  std::vector<CpuidEntry> ours{brand};
+  if (hypervisor.supports(trivet::Cap::free_cpuid) != trivet::Support::no)
+    ours = {
+        {.leaf = 0x40000000, .eax = 0x40000001, .ebx = 0x76697254, .ecx = 0x72547465, .edx = 0x74657669},
+        {.leaf = 0x40000001, .eax = 0x11111111, .ebx = 0x22222222, .ecx = 0x33333333, .edx = 0x44444444},
+        {.leaf = 4, .subleaf = 0, .subleaf_matters = true, .eax = 0x121, .ebx = 0x1c0003f, .ecx = 0x3f, .edx = 0},
+        {.leaf = 4, .subleaf = 1, .subleaf_matters = true, .eax = 0x122, .ebx = 0x1c0003f, .ecx = 0x7f, .edx = 1},
+        brand,
+    };
   entries.insert(entries.end(), ours.begin(), ours.end());
   CONFORM_OK(machine->vcpu().set_cpuid(entries));
   machine->mailbox().argument[0] = ours.size();

@@ -38,6 +38,7 @@ Outcome page_crossing(trivet::Hypervisor& hypervisor);
 Outcome port_io(trivet::Hypervisor& hypervisor);
 Outcome port_string(trivet::Hypervisor& hypervisor);
 Outcome posted_writes(trivet::Hypervisor& hypervisor);
+Outcome read_only_code(trivet::Hypervisor& hypervisor);
 Outcome read_only_memory(trivet::Hypervisor& hypervisor);
 Outcome refusals(trivet::Hypervisor& hypervisor);
 Outcome registers(trivet::Hypervisor& hypervisor);

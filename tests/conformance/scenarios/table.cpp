@@ -17,6 +17,7 @@ const std::vector<Scenario>& table() {
       {"page_crossing", page_crossing, {}},
       {"holes", holes, {Cap::port_io}},
       {"read_only_memory", read_only_memory, {Cap::read_only_memory}},
+      {"read_only_code", read_only_code, {Cap::read_only_memory, Cap::read_only_code}},
       {"map_while_running", map_while_running, {}},
       {"memory_sources", memory_sources, {}},
       {"dirty_log", dirty_log, {Cap::dirty_log}},

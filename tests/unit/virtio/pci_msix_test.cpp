@@ -69,6 +69,22 @@ TEST_F(MsixTest, SaysNothingWhileItIsOff) {
   EXPECT_EQ(router.count(), 0U) << "what came before is not kept";
 }
 
+TEST_F(MsixTest, AMessageThatIsMaskedElsewhereIsRaisedInSpiteOfTheBit) {
+  router.event_channel = 0x4300;
+  ASSERT_TRUE(msix.reserve(1));
+  msix.set_control(on);
+  msix.signal(1);
+  EXPECT_EQ(router.count(), 0U) << "no message yet";
+  set(1, 0x4300, true);
+  EXPECT_EQ(router.count(), 1U);
+  msix.signal(1);
+  EXPECT_EQ(router.count(0x4300), 2U);
+  set(1, 0x41, true);
+  msix.signal(1);
+  EXPECT_EQ(router.count(), 2U) << "an ordinary message is masked by the bit";
+  EXPECT_EQ(pending(), 2U);
+}
+
 TEST_F(MsixTest, AMaskedVectorKeepsOneAndRaisesItWhenUnmasked) {
   set(1, 0x41, true);
   msix.set_control(on);

@@ -49,6 +49,17 @@ class XenInterruptTest : public XenTest {
   std::function<void()> on_interrupt;  ///< as a device does: before the guest's handler ends
 };
 
+TEST_F(XenInterruptTest, KnowsTheMessagesThatAreMaskedAsEventChannels) {
+  ASSERT_NO_FATAL_FAILURE(make_vm());
+  if (IsSkipped()) return;
+  const auto& router = *vm->irq_router();
+  EXPECT_TRUE(router.masked_elsewhere({0xfee00000 | 23U << 12, 0x4300, 0}));
+  EXPECT_TRUE(router.masked_elsewhere({std::uint64_t{0x100} << 32 | 0xfee00000, 0x4300, 0}));
+  EXPECT_FALSE(router.masked_elsewhere({0xfee00000, 0x4300, 0})) << "no pirq";
+  EXPECT_FALSE(router.masked_elsewhere({0xfee01000, 0x4341, 0})) << "an interrupt vector";
+  EXPECT_FALSE(router.masked_elsewhere({0xfee01000, 0, 0})) << "a table that is not written yet";
+}
+
 TEST_F(XenInterruptTest, AMessageWakesAHaltedGuest) {
   ASSERT_NO_FATAL_FAILURE(load_waiting(IrqchipKind::split, 0x40));
   if (IsSkipped()) return;

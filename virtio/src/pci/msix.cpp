@@ -92,7 +92,7 @@ Result<void> Msix::reserve(std::uint16_t vector) noexcept {
 
 /// After a write to the entry. A message is given when it can be used: with the unmasking, as drivers change it masked.
 void Msix::update(Entry& entry) noexcept {
-  const bool masked = (entry.control & reg::msix_vector_masked) != 0;
+  const bool masked = (entry.control & reg::msix_vector_masked) != 0 && !router_.masked_elsewhere(message_of(entry));
   if (masked) {
     entry.masked = true;
     return;

@@ -23,8 +23,10 @@ void complain(std::string_view text);
 void complain(const Error& error);
 
 int run_command(std::span<const std::string> arguments);
+int dm_command(std::span<const std::string> arguments);
 int backends_command(std::span<const std::string> arguments);
 
 [[nodiscard]] std::string run_help();
+[[nodiscard]] std::string dm_help();
 
 }  // namespace trivet::program

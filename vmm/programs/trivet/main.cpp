@@ -27,6 +27,7 @@ std::uint64_t first_instruction_ns = 0;
 
 constexpr std::string_view usage =
     "usage: trivet run [options]        boot a guest; without --kernel the built-in one\n"
+    "       trivet dm --domid N ...     serve virtio devices to a guest that Xen's toolstack made\n"
     "       trivet backends [--json]    what each hypervisor can do here, or why it cannot\n"
     "       trivet --version\n"
     "       trivet --help\n";
@@ -39,20 +40,21 @@ int dispatch(const std::vector<std::string>& arguments) {
   const auto rest = std::span(arguments).subspan(1);
   const auto& command = arguments.front();
   if (command == "run") return run_command(rest);
+  if (command == "dm") return dm_command(rest);
   if (command == "backends") return backends_command(rest);
   if ((command == "--version" || command == "-V") && rest.empty()) {
     std::puts("trivet " TRIVET_VERSION);
     return 0;
   }
   if ((command == "--help" || command == "-h" || command == "help") && rest.empty()) {
-    const auto text = std::string(usage) + "\n" + run_help();
+    const auto text = std::string(usage) + "\n" + run_help() + "\n" + dm_help();
     std::fwrite(text.data(), 1, text.size(), stdout);
     return 0;
   }
   const bool has_rest =
       command == "--version" || command == "-V" || command == "--help" || command == "-h" || command == "help";
   complain(has_rest ? fmt::format("{} takes nothing after it", command)
-                    : fmt::format("unknown command '{}'; known: run, backends, --version, --help", command));
+                    : fmt::format("unknown command '{}'; known: run, dm, backends, --version, --help", command));
   return exit_usage;
 }
 

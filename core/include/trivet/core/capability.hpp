@@ -21,6 +21,7 @@ enum class Cap : std::uint8_t {
   doorbells_pio,         ///< the same for ports
   posted_writes,         ///< writes that need no answer are batched
   read_only_memory,      ///< guest writes to a region trap as MMIO writes
+  read_only_code,        ///< the guest can execute from such a region
   host_memory,           ///< regions over memory that the caller mapped
   file_memory,           ///< regions over a descriptor
   hypervisor_memory,     ///< regions that the hypervisor owns and this process maps
@@ -28,6 +29,7 @@ enum class Cap : std::uint8_t {
   dirty_ring,            ///< the same through per-vCPU rings
   vcpu_state,            ///< vCPU state is readable and writable
   cpuid,                 ///< the guest's CPUID is settable
+  free_cpuid,            ///< to anything: also the leaves that name the hypervisor, and what the host has not
   single_step,           ///< a vCPU can be run one instruction at a time
   breakpoints,           ///< hardware breakpoints and watchpoints
   software_breakpoints,  ///< the breakpoint instruction exits

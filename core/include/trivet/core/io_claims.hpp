@@ -10,7 +10,7 @@
 namespace trivet {
 
 /// Tells the hypervisor which accesses are ours, where an access that nobody claimed never leaves it (Xen: such a read
-/// gives zeros and nothing traps); a facet of Vm. Null where every access that is not memory reaches the IoHandler by
+/// gives ones and nothing traps); a facet of Vm. Null where every access that is not memory reaches the IoHandler by
 /// itself: whoever attaches a device claims where the facet is there.
 ///
 /// A claim lasts until it is released or the Vm is destroyed. Claims may overlap memory, which wins. Thread rule: any

@@ -29,6 +29,13 @@ class IrqRouter {
   /// Raises one message now, without a route.
   virtual Result<void> signal_msi(const MsiMessage& message) noexcept = 0;
 
+  /// Whether a vector with this message is masked elsewhere, so that the function's own mask bit for it means nothing:
+  /// a guest on Xen that takes a message as an event channel masks the channel, and leaves the bit as after power-up.
+  [[nodiscard]] virtual bool masked_elsewhere(const MsiMessage& message) const noexcept {
+    (void)message;
+    return false;
+  }
+
  protected:
   ~IrqRouter() = default;
 };

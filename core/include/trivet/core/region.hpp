@@ -12,7 +12,7 @@ namespace trivet {
 /// What a guest may do with a region.
 enum class Access : std::uint8_t {
   read_write,  ///< and execute
-  read_only,   ///< and execute; a write comes to the IoHandler as an MMIO write
+  read_only,   ///< and, with Cap::read_only_code, execute; a write comes to the IoHandler as an MMIO write
 };
 
 /// Memory that the caller mapped and keeps mapped until `Vm::unmap`. Page aligned.

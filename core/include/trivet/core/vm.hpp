@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <trivet/core/arch.hpp>
 #include <trivet/core/clock.hpp>
@@ -47,6 +48,15 @@ class Vm {
 
   /// Takes exactly one mapped region away; also while vCPUs run. `not_found` otherwise.
   virtual Result<void> unmap(const GuestRange& range) = 0;
+
+  /// Where an attached VM's guest has memory inside `within`, as its toolstack gave it, by ascending address; whoever
+  /// maps it with `HypervisorMemory` need not know the toolstack's layout. Looks at the first page of each 2 MiB: what
+  /// begins inside a piece that does not start with memory is not found. `unsupported` for a VM that this process made,
+  /// which knows what it mapped (caller); `io`, `hypervisor` (host).
+  virtual Result<std::vector<GuestRange>> populated(const GuestRange& within) const {
+    (void)within;
+    return Error::unsupported("look for a guest's memory", "attach: the VM is not another's");
+  }
 
   /// Makes vCPU `index` (< max_vcpus, each once). It starts in the architecture's reset state: vCPU 0 runnable, on x86
   /// with an interrupt controller the others waiting for a startup IPI. The guest sees the host's supported CPUID until

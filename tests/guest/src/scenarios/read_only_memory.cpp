@@ -19,7 +19,10 @@ void read_only_memory(const BootInfo&) {
   for (std::uint64_t i = 0; i < 64; ++i) {
     GUEST_CHECK(word<std::uint8_t>(rom_region + i) == trivet_guest::test_pattern(i));
   }
-  // The host put `mov eax, 0x600d; ret` at the second page.
+}
+
+// The host put `mov eax, 0x600d; ret` at the second page.
+void read_only_code(const BootInfo&) {
   std::uint32_t answer;
   asm volatile("call *%1" : "=a"(answer) : "r"(rom_region + 0x1000) : "memory");
   GUEST_CHECK(answer == 0x600d);

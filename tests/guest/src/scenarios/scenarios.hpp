@@ -35,6 +35,7 @@ void page_crossing(const BootInfo&);
 void port_io(const BootInfo&);
 void port_string(const BootInfo&);
 void posted_writes(const BootInfo&);
+void read_only_code(const BootInfo&);
 void read_only_memory(const BootInfo&);
 void registers(const BootInfo&);
 void reset(const BootInfo&);

@@ -34,6 +34,7 @@ const Scenario scenarios[] = {
     {"port_io", port_io},
     {"port_string", port_string},
     {"posted_writes", posted_writes},
+    {"read_only_code", read_only_code},
     {"read_only_memory", read_only_memory},
     {"registers", registers},
     {"reset", reset},

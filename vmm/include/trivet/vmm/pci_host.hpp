@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include <trivet/core/address.hpp>
@@ -33,6 +34,14 @@ class PciHost final : private pci::BarListener {
 
   /// `window` holds the BARs, `ecam` a megabyte for bus 0. `invalid_argument` when one of them cannot be (caller).
   static Result<std::unique_ptr<PciHost>> create(const GuestRange& ecam, const GuestRange& window);
+
+  /// Functions beside those of other servers of the same bus: `claims` brings their configuration accesses and those to
+  /// each BAR, wherever the guest puts it. BARs are placed in `bars` and there is a host bridge; or, without, the bus
+  /// is somebody else's and the guest's firmware places them. `window` is the whole address space, for a bus that
+  /// claims nothing by itself; there is no ECAM. `claims` outlives this. Errors as IoClaims::claim_pci and
+  /// AddressAllocator.
+  static Result<std::unique_ptr<PciHost>> create_beside(IoClaims& claims, const std::optional<GuestRange>& bars);
+
   PciHost(const PciHost&) = delete;
   PciHost& operator=(const PciHost&) = delete;
   ~PciHost();
@@ -99,8 +108,10 @@ class PciHost final : private pci::BarListener {
     std::atomic<std::uint64_t> at{nowhere};
   };
 
-  PciHost(const GuestRange& ecam, const GuestRange& window, AddressAllocator free);
+  PciHost(const GuestRange& ecam, const GuestRange& window, std::optional<AddressAllocator> free);
   void bar_moved(pci::Function& function, unsigned bar, std::optional<GuestAddress> at) noexcept override;
+  void add_place(pci::Function& function, unsigned bar);
+  void claim_place(std::uint64_t before, std::uint64_t after, std::uint64_t size) noexcept;
   Result<void> place_bars(pci::Function& function, std::string_view name);
   [[nodiscard]] pci::Function* find(const PciAddress& address) const noexcept;
   /// The place that holds `size` bytes at `at`, and how far in.
@@ -108,11 +119,12 @@ class PciHost final : private pci::BarListener {
 
   GuestRange ecam_range_;
   GuestRange window_range_;
-  AddressAllocator free_;
+  std::optional<AddressAllocator> free_;  // nothing where firmware places BARs
   std::unique_ptr<pci::Function> bridge_;
   std::array<pci::Function*, most_devices * 8> functions_{};  // by device and function
   std::deque<Place> places_;
   IoClaims* claims_ = nullptr;
+  bool claims_bars_ = false;
   Ports ports_{*this};
   Ecam ecam_{*this};
   Window window_{*this};

@@ -28,6 +28,9 @@ class TestRouter final : public IrqRouter {
     raise(message);
     return {};
   }
+  [[nodiscard]] bool masked_elsewhere(const MsiMessage& message) const noexcept override {
+    return event_channel != 0 && message.data == event_channel;
+  }
 
   [[nodiscard]] std::size_t routes() const {
     const std::lock_guard lock(mutex_);
@@ -49,7 +52,8 @@ class TestRouter final : public IrqRouter {
   }
 
   std::size_t most_routes = 4096;
-  std::function<void()> on_raise;  ///< set before the first signal
+  std::uint32_t event_channel = 0;  ///< messages with this data are masked elsewhere; 0: none
+  std::function<void()> on_raise;   ///< set before the first signal
 
  private:
   class Route final : public MsiRoute {

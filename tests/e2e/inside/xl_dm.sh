@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# In the Xen testbed with xl's daemons: guests that xl made, with trivet dm serving them. Leaves logs, statuses and disks in OUT.
+# usage: xl_dm.sh OUT NONCE CASE...     (OUT/guest holds the guest's files; a case is "TYPE VCPUS")
+set -uo pipefail
+. "$(dirname "$0")/../lib.sh"
+out=$1 nonce=$2 guest=$1/guest
+shift 2
+
+# config TYPE VCPUS DO: makes /tmp/linux.cfg.
+config() {
+  cat >/tmp/linux.cfg <<CONFIG
+type = "$1"
+name = "linux"
+kernel = "$guest/vmlinux"
+ramdisk = "$guest/initrd"
+cmdline = "console=hvc0 panic=1 quiet trivet.do=$3 trivet.nonce=$nonce-$1-$2"
+memory = 256
+vcpus = $2
+# Under emulation Xen cannot decode RDTSCP; the default mode needs it.
+tsc_mode = "native"
+on_reboot = "destroy"
+on_crash = "destroy"
+CONFIG
+}
+# serve NAME DOMID OPTION...: trivet dm in the background, until it says that it is ready; sets dm.
+serve() {
+  local name=$1 domid=$2
+  shift 2
+  "$TRIVET_BIN" dm --domid "$domid" "$@" </dev/null >"/tmp/$name.dm" 2>"/tmp/$name.err" &
+  dm=$!
+  wait_for '^ready' "/tmp/$name.dm" 30
+}
+
+for case in "$@"; do
+  read -r type vcpus _ <<<"$case"
+  case=$type-$vcpus
+  log=/var/log/xen/console/guest-linux.log
+  : >$log
+  cp "$guest/disk.img" "/tmp/$case.img" && chmod u+w "/tmp/$case.img"
+  config "$type" "$vcpus" poweroff
+  started=$EPOCHREALTIME
+  xl create -p /tmp/linux.cfg >/tmp/xl.log 2>&1 || { cat /tmp/xl.log >&2; exit 1; }
+  domid=$(xl domid linux)
+  serve "$case" "$domid" --block "path=/tmp/$case.img" --rng --console "output=/tmp/$case.hvc1" || cat "/tmp/$case".{dm,err} >&2
+  xl unpause linux
+  wait_for TRIVET-DONE $log 120
+  wait $dm
+  echo $? >"$out/$case.status"
+  for ((i = 0; i < 50; i++)); do xl domid linux >/dev/null 2>&1 || break; sleep 0.2; done
+  echo "$case: dm's exit status $(cat "$out/$case.status") after $(seconds_since "$started") s"
+  xl list >"$out/$case.list"
+  running "$TRIVET_BIN" >"$out/$case.left"
+  cp "/tmp/$case".{img,dm,err} "$out/"
+  cp $log "$out/$case.log"
+done

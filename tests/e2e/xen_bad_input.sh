@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# Domains that are wrong, taken, too many or gone: clear errors, nothing left, Xen unharmed.
+set -uo pipefail
+export E2E_HYPERVISOR=xen
+. "$(dirname "$0")/lib.sh"
+need_program
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+"$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
+testbed_options=(--xl)
+in_testbed "$out" xen_bad_input.sh

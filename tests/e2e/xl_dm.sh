@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# trivet dm serves a guest that xl made, with Debian's kernel: it mounts the disk, checksums hold, what it wrote is there; it has random bytes; afterwards
+# no domain, no process and no mapping is left.
+set -uo pipefail
+export E2E_HYPERVISOR=xen
+. "$(dirname "$0")/lib.sh"
+need_program
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+"$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
+nonce=$(od -An -N8 -tx8 /dev/urandom | tr -d ' \n')
+cases=("pvh 1" "pvh 4")
+testbed_options=(--xl)
+in_testbed "$out" xl_dm.sh "$nonce" "${cases[@]}" || { echo "the testbed failed, or a domain is left"; exit 1; }
+
+for case in "${cases[@]}"; do
+  read -r type vcpus <<<"$case"
+  case=$type-$vcpus
+  before=$failed
+  log=$out/$case.log
+  check "$case: dm names its devices" has '^block 0: virtio-pci at 00:10.0' "$out/$case.dm"
+  check "$case: and says when it is ready" has '^ready: serving domain [0-9]+ with 25[0-9] MiB' "$out/$case.dm"
+  check "$case: reaches /init" has '^TRIVET-INIT' "$log"
+  check "$case: sees $vcpus vCPUs" has "^guest: cpus $vcpus.?\$" "$log"
+  check "$case: checksums of the mounted disk" has '^guest: disk checksums ok' "$log"
+  check "$case: writes the disk" has '^guest: disk written' "$log"
+  check "$case: random bytes from virtio-rng" has '^guest: rng 32 bytes from virtio_rng.*: [0-9a-f]{64}' "$log"
+  check "$case: virtio interrupts are messages" has '^guest: interrupt .*(PCI-MSI|xen-pirq.*msi).*virtio' "$log"
+  check "$case: nothing failed in the guest" hasnt 'guest: FAIL|Oops|Call Trace|Kernel panic' "$log"
+  check "$case: dm ends with the guest, well" is "$(cat "$out/$case.status")" 0
+  check "$case: and says so" has '^domain [0-9]+ ended' "$out/$case.dm"
+  check "$case: nothing on stderr" is "$(cat "$out/$case.err")" ""
+  check "$case: no domain is left" is "$(tail -n +2 "$out/$case.list" | wc -l)" 1
+  check "$case: no process is left" is "$(cat "$out/$case.left")" ""
+  check "$case: the file system is clean" clean_filesystem "$out/$case.img"
+  check "$case: the guest's file is there, of this run" wrote_nonce "$out/$case.img" "$nonce-$case"
+  [ "$failed" = "$before" ] || { show "$log"; show "$out/$case.dm"; show "$out/$case.err"; }
+done
+finish
