@@ -19,6 +19,7 @@ case $E2E_HYPERVISOR in
       "vmlinux 1 virtio=pci PCI-MSI"
       "vmlinuz 4 virtio=pci PCI-MSI"
       "vmlinux 2 irqchip=split PCI-MSI"
+      "vmlinuz 2 irqchip=split,virtio=mmio IO-APIC"
     ) ;;
   xen)
     says=Xen

@@ -50,6 +50,10 @@ void BusIo::pci_config_write(const PciAddress& function, std::uint16_t offset, C
   count(unclaimed_);
 }
 
+void BusIo::end_of_interrupt(std::uint8_t vector) noexcept {
+  if (targets_.ioapic != nullptr) targets_.ioapic->end_of_interrupt(vector);
+}
+
 void BusIo::pages_removed() noexcept {
   if (targets_.memory != nullptr) targets_.memory->drop_windows();
 }

@@ -110,7 +110,7 @@ Result<void> DeviceModel::Impl::connect() {
   }
   const auto& window = pci->window_range();
   TRIVET_TRY(addresses.insert(window.start.value, window.size, pci->window(), "PCI memory"));
-  TRIVET_TRY(virtio->connect(*vm, addresses, pci.get()));
+  TRIVET_TRY(virtio->connect(*vm, *vm->irq_router(), addresses, pci.get()));
   ports.seal();
   addresses.seal();
   return {};

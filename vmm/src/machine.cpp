@@ -90,8 +90,7 @@ std::string_view Machine::hypervisor() const noexcept {
 
 std::vector<std::string> Machine::devices() const {
   auto lines = impl_->virtio->descriptions();
-  const auto interrupt =
-      impl_->platform.irqchip == IrqchipKind::full ? fmt::format("gsi {}", layout::com1_gsi) : "polled";
+  const auto interrupt = impl_->platform.lines ? fmt::format("gsi {}", layout::com1_gsi) : "polled";
   lines.insert(lines.begin(), fmt::format("serial: 16550A at port {:#x}, {}", layout::com1_port, interrupt));
   return lines;
 }

@@ -33,7 +33,8 @@ class MachineBuilder {
     TRIVET_TRY(connect_devices());
     for (auto* runner : it_.vm->runners()) {
       it_.runners.push_back(std::make_unique<RunnerThread>(
-          *runner, it_.gate, BusIo::Targets{it_.ports, it_.addresses, it_.pci.get(), it_.memory.get()}, it_.first_run));
+          *runner, it_.gate,
+          BusIo::Targets{it_.ports, it_.addresses, it_.pci.get(), it_.memory.get(), it_.ioapic.get()}, it_.first_run));
     }
     return std::unique_ptr<Machine>(new Machine(std::move(impl_)));
   }
@@ -143,7 +144,7 @@ PlatformInfo MachineBuilder::platform() const {
   info.ram_bytes = it_.config.memory.size_mib * layout::mebibyte;
   for (unsigned i = 0; i < it_.config.vcpu.num; ++i) info.apic_ids.push_back(it_.vm->processor_id(i));
   info.serial.push_back(SerialInfo{});
-  if (it_.platform.irqchip == IrqchipKind::full) {
+  if (it_.platform.lines) {
     info.ioapic = IoApicInfo{};
   } else {
     info.serial.back().gsi.reset();  // Linux polls it
@@ -198,14 +199,20 @@ Result<void> MachineBuilder::connect_devices() {
   if (router == nullptr) {
     return Error::unsupported("make the machine", fmt::format("{} gives no interrupts", it_.hypervisor->name()));
   }
-  if (it_.platform.irqchip == IrqchipKind::full) {
+  if (it_.platform.own_ioapic) {
+    it_.ioapic = std::make_unique<IoApic>(*router);
+    router = it_.ioapic.get();
+  }
+  if (it_.platform.lines) {
     TRIVET_ASSIGN(auto line, router->line(layout::com1_gsi, trivet::Trigger::edge));
     it_.serial->connect(std::move(line));
   }
   TRIVET_TRY(claim_accesses());
   TRIVET_TRY(attach_legacy_devices());
   TRIVET_TRY(attach_pci());
-  TRIVET_TRY(it_.virtio->connect(*it_.vm, it_.addresses, it_.pci.get()));
+  if (it_.ioapic)
+    TRIVET_TRY(it_.addresses.insert(layout::ioapic.start.value, layout::ioapic.size, *it_.ioapic, "I/O APIC"));
+  TRIVET_TRY(it_.virtio->connect(*it_.vm, *router, it_.addresses, it_.pci.get()));
   it_.ports.seal();
   it_.addresses.seal();
   return {};

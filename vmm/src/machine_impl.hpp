@@ -10,6 +10,7 @@
 #include <trivet/vmm/bus.hpp>
 #include <trivet/vmm/event_loop.hpp>
 #include <trivet/vmm/i8042.hpp>
+#include <trivet/vmm/ioapic.hpp>
 #include <trivet/vmm/machine.hpp>
 #include <trivet/vmm/panic_port.hpp>
 #include <trivet/vmm/rtc.hpp>
@@ -43,6 +44,7 @@ struct Machine::Impl final : PowerControl {
   Bus ports{"port", 16};
   Bus addresses{"memory", 64};
   std::unique_ptr<Vm> vm;
+  std::unique_ptr<IoApic> ioapic;  // where the hypervisor has only local APICs
   AcpiRegisters acpi_registers{*this};
   I8042 i8042{*this};
   PanicPort panic_port{*this};

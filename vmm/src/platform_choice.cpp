@@ -24,11 +24,11 @@ Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hyper
   if (!full && !has(Cap::irqchip_split)) return lacks(hypervisor, "irqchip=split", Cap::irqchip_split);
 
   choice.own_ioapic = !full && has(Cap::msi) && has(Cap::interrupt_ends);
-  const bool lines = choice.own_ioapic || (full && has(Cap::lines));
+  choice.lines = choice.own_ioapic || (full && has(Cap::lines));
   // Messages take the shorter way to a local APIC where the pins are ours.
-  const bool mmio = wanted.virtio == "mmio" || (wanted.virtio == "auto" && full && lines);
+  const bool mmio = wanted.virtio == "mmio" || (wanted.virtio == "auto" && full && choice.lines);
   choice.virtio = mmio ? VirtioTransport::mmio : VirtioTransport::pci;
-  if (mmio && !lines) {
+  if (mmio && !choice.lines) {
     return lacks(hypervisor, "virtio=mmio with these interrupt controllers", full ? Cap::lines : Cap::interrupt_ends);
   }
   if (!mmio && !has(Cap::msi)) return lacks(hypervisor, "virtio=pci", Cap::msi);

@@ -15,11 +15,13 @@ enum class VirtioTransport { mmio, pci };
 struct PlatformChoice {
   IrqchipKind irqchip = IrqchipKind::full;
   VirtioTransport virtio = VirtioTransport::mmio;
+  bool lines = true;        ///< the guest has an I/O APIC, in the hypervisor or ours
   bool own_ioapic = false;  ///< the hypervisor has none, and tells what ours needs to know
 };
 
 /// `auto` takes what the hypervisor can: all interrupt controllers in it, else split; MMIO where it has lines, else
-/// PCI. Where it has only local APICs, the lines are those of an I/O APIC of ours, if it tells of interrupts' ends. `unsupported` names what it lacks (caller).
+/// PCI. Where it has only local APICs, the lines are those of an I/O APIC of ours, if it tells of interrupts' ends.
+/// `unsupported` names what it lacks (caller).
 Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hypervisor& hypervisor);
 
 }  // namespace trivet::vmm

@@ -113,8 +113,8 @@ virtio::ErrorLog VirtioDevices::log_of(const Slot& slot) const {
   return [name = slot.name](const Error& error) { log::warning(to_string(error.within(name))); };
 }
 
-Result<void> VirtioDevices::connect_mmio(Slot& slot, Vm& vm, Bus& bus) {
-  TRIVET_ASSIGN(slot.line, vm.irq_router()->line(slot.gsi, trivet::Trigger::edge));
+Result<void> VirtioDevices::connect_mmio(Slot& slot, Vm& vm, IrqRouter& router, Bus& bus) {
+  TRIVET_ASSIGN(slot.line, router.line(slot.gsi, trivet::Trigger::edge));
   virtio::MmioConfig config;
   config.base = slot.range.start;
   config.memory = memory_;
@@ -127,11 +127,11 @@ Result<void> VirtioDevices::connect_mmio(Slot& slot, Vm& vm, Bus& bus) {
   return bus.insert(slot.range.start.value, slot.range.size, *slot.window, slot.name);
 }
 
-Result<void> VirtioDevices::connect_pci(Slot& slot, Vm& vm, PciHost& host) {
+Result<void> VirtioDevices::connect_pci(Slot& slot, Vm& vm, IrqRouter& router, PciHost& host) {
   virtio::PciConfig config;
   config.memory = memory_;
   config.executor = loop_.executor();
-  config.router = vm.irq_router();
+  config.router = &router;
   config.requester = slot.address.bdf();
   config.doorbells = vm.doorbells();
   config.log = log_of(slot);
@@ -139,10 +139,10 @@ Result<void> VirtioDevices::connect_pci(Slot& slot, Vm& vm, PciHost& host) {
   return host.attach(slot.address, *slot.pci, slot.name);
 }
 
-Result<void> VirtioDevices::connect(Vm& vm, Bus& bus, PciHost* pci) {
+Result<void> VirtioDevices::connect(Vm& vm, IrqRouter& router, Bus& bus, PciHost* pci) {
   for (auto& slot : slots_) {
     const auto connected =
-        transport_ == VirtioTransport::mmio ? connect_mmio(slot, vm, bus) : connect_pci(slot, vm, *pci);
+        transport_ == VirtioTransport::mmio ? connect_mmio(slot, vm, router, bus) : connect_pci(slot, vm, router, *pci);
     if (!connected) return connected.error().within(slot.name);
   }
   return {};

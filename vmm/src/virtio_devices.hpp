@@ -40,7 +40,7 @@ class VirtioDevices {
 
   /// Ties them to a VM: interrupts, doorbells where it has them, windows on the bus or functions on `pci`, which is
   /// there if they were placed on PCI.
-  Result<void> connect(Vm& vm, Bus& bus, PciHost* pci);
+  Result<void> connect(Vm& vm, IrqRouter& router, Bus& bus, PciHost* pci);
 
   /// Every device lets go of guest memory. While the loop runs; no vCPU may.
   void reset() noexcept;
@@ -90,8 +90,8 @@ class VirtioDevices {
 
   Result<void> place_on_mmio();
   Result<void> place_on_pci(std::uint8_t first);
-  Result<void> connect_mmio(Slot& slot, Vm& vm, Bus& bus);
-  Result<void> connect_pci(Slot& slot, Vm& vm, PciHost& host);
+  Result<void> connect_mmio(Slot& slot, Vm& vm, IrqRouter& router, Bus& bus);
+  Result<void> connect_pci(Slot& slot, Vm& vm, IrqRouter& router, PciHost& host);
   [[nodiscard]] virtio::ErrorLog log_of(const Slot& slot) const;
 
   EventLoop& loop_;

@@ -178,13 +178,15 @@ TEST_F(MachineTest, DevicesMayBePciFunctions) {
   EXPECT_NE(refusal(spinner()).find("PCI bus 0 takes 31"), std::string::npos) << refusal(spinner());
 }
 
-TEST_F(MachineTest, WithoutLinesTheSerialPortIsPolledAndDevicesAreOnPci) {
+TEST_F(MachineTest, WithLocalApicsOnlyTheLinesAreOurIoApics) {
   config.platform.irqchip = "split";
   config.rng.resize(1);
-  auto machine = *make(spinner());
-  const auto devices = machine->devices();
-  EXPECT_NE(devices[0].find("polled"), std::string::npos) << devices[0];
+  auto devices = (*make(spinner()))->devices();
+  EXPECT_NE(devices[0].find("gsi 4"), std::string::npos) << devices[0];
   EXPECT_NE(devices[1].find("virtio-pci"), std::string::npos) << devices[1];
+  config.platform.virtio = "mmio";
+  devices = (*make(spinner()))->devices();
+  EXPECT_NE(devices[1].find("virtio-mmio"), std::string::npos) << devices[1];
   EXPECT_EQ(run(port_writer(0x600, 0x34)).end, End::power_off);
 }
 

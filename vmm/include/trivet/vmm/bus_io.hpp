@@ -7,6 +7,7 @@
 #include <trivet/core/io_handler.hpp>
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/vmm/bus.hpp>
+#include <trivet/vmm/ioapic.hpp>
 #include <trivet/vmm/pci_host.hpp>
 
 namespace trivet::vmm {
@@ -23,6 +24,7 @@ class BusIo final : public IoHandler {
     const Bus& addresses;
     const PciHost* pci = nullptr;         ///< null where there is none
     memory::MemoryMap* memory = nullptr;  ///< whose windows are dropped when the guest gives pages up; may be null
+    IoApic* ioapic = nullptr;             ///< null where the hypervisor has it, or there is none
   };
 
   explicit BusIo(const Targets& targets) noexcept : targets_(targets) {}
@@ -34,6 +36,7 @@ class BusIo final : public IoHandler {
   void pci_config_read(const PciAddress& function, std::uint16_t offset, Bytes data) noexcept override;
   void pci_config_write(const PciAddress& function, std::uint16_t offset, ConstBytes data) noexcept override;
   void pages_removed() noexcept override;
+  void end_of_interrupt(std::uint8_t vector) noexcept override;
 
   /// All accesses so far, and those that nobody claimed.
   [[nodiscard]] std::uint64_t accesses() const noexcept { return accesses_.load(std::memory_order_relaxed); }
