@@ -111,6 +111,11 @@ void Vp::roll_back(const Before& before, const kvm_regs& regs) {
     if (before.ram_bytes[i] != 0)
       (void)partition_->memory().write(before.ram[i], before.ram_content[i].data(), before.ram_bytes[i]);
   }
+  // A load of a segment register was completed with a null selector.
+  kvm_sregs now{};
+  auto sregs = before.sregs;
+  (void)kvm_call(vcpu_.value(), KVM_GET_SREGS, &now);
+  if (std::memcmp(&now, &sregs, offsetof(kvm_sregs, gdt)) != 0) (void)kvm_call(vcpu_.value(), KVM_SET_SREGS, &sregs);
   auto wanted = regs;
   (void)kvm_call(vcpu_.value(), KVM_SET_REGS, &wanted);  // and drops what completing queued
   if (before.keep_fpu) {
