@@ -194,6 +194,19 @@ void put_legacy(hvm_hw_cpu& to, const Xsave& from) {
   to.flags |= XEN_X86_FPU_INITIALISED;
 }
 
+void put_derived(hvm_hw_lapic& to, const hvm_hw_lapic_regs& page) {
+  constexpr std::uint64_t hardware_enable = 1U << 11;  // of the APIC base
+  constexpr std::size_t spurious_vector = 0xf0;
+  constexpr std::uint8_t software_enable = 1;  // bit 8 of that register
+  constexpr std::size_t divide_configuration = 0x3e0;
+  constexpr std::uint32_t hardware_disabled = 1;
+  constexpr std::uint32_t software_disabled = 2;
+  to.disabled = ((to.apic_base_msr & hardware_enable) != 0 ? 0 : hardware_disabled) |
+                ((page.data[spurious_vector + 1] & software_enable) != 0 ? 0 : software_disabled);
+  const unsigned divide = page.data[divide_configuration];  // SDM volume 3, figure 11-10: bits 0, 1 and 3; 7 is by one
+  to.timer_divisor = 1U << ((((divide & 3) | ((divide & 8) >> 1)) + 1) & 7);
+}
+
 hvm_hw_cpu reset_state() {
   hvm_hw_cpu cpu{};
   SystemRegisters system;

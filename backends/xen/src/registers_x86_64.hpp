@@ -33,6 +33,9 @@ Result<void> put(hvm_hw_cpu& to, const PendingEvents& from);
 [[nodiscard]] Xsave legacy_xsave(const hvm_hw_cpu& from);
 void put_legacy(hvm_hw_cpu& to, const Xsave& from);
 
+/// What Xen keeps beside a LAPIC's registers, though they say it: whether it is on, and what its timer divides by.
+void put_derived(hvm_hw_lapic& to, const hvm_hw_lapic_regs& page);
+
 /// The processor after reset. Source: Intel SDM volume 3, table 9-1.
 [[nodiscard]] hvm_hw_cpu reset_state();
 

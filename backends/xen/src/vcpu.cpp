@@ -52,7 +52,9 @@ Result<void> XenVcpu::write(const HvmContext& context) const {
 }
 
 Result<void> XenVcpu::write_changed(Contexts& contexts, std::optional<Activity> activity) {
-  const bool is_down = contexts.whole.find(RecordType::cpu, instance()) == nullptr;
+  // The boot vCPU of a guest that ended is down, too, but waits for nothing: a new state is a new start.
+  const bool starts_anew = index_ == 0 && context_.phase == Phase::ended;
+  const bool is_down = contexts.whole.find(RecordType::cpu, instance()) == nullptr && !starts_anew;
   const bool goes_down = activity ? *activity == Activity::wait_for_sipi : is_down;
   hvm_hw_cpu registers = down_;
   if (goes_down) {

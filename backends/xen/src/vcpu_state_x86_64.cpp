@@ -248,6 +248,7 @@ Result<void> XenVcpu::put_lapic(Contexts& contexts, const VcpuState& state) cons
       page.data[task_priority] = static_cast<std::uint8_t>((state.system_registers->cr8 & 0xf) << 4);
     }
   }
+  put_derived(lapic, page);
   // Loading them restarts the timer: only where something changed.
   const bool changed = std::memcmp(&before, &lapic, sizeof lapic) != 0;
   if (changed) contexts.out.put(RecordType::lapic, instance(), lapic);

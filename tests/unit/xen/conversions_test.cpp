@@ -255,6 +255,29 @@ TEST(XenOwnerTest, AProcessIsAliveUnderItsOwnStartOnly) {
   EXPECT_FALSE(alive({0x7fffffff, 1}));
 }
 
+TEST(XenLapicTest, WhatXenKeepsBesideTheRegistersFollowsThem) {
+  hvm_hw_lapic lapic{};
+  hvm_hw_lapic_regs page{};
+  lapic.apic_base_msr = 0xfee00900;
+  page.data[0xf0] = 0xff;
+  put_derived(lapic, page);
+  EXPECT_EQ(lapic.disabled, 2U) << "by the spurious vector's register";
+  EXPECT_EQ(lapic.timer_divisor, 2U);
+  page.data[0xf1] = 1;
+  page.data[0x3e0] = 0x3;
+  put_derived(lapic, page);
+  EXPECT_EQ(lapic.disabled, 0U);
+  EXPECT_EQ(lapic.timer_divisor, 16U);
+  page.data[0x3e0] = 0xb;
+  lapic.apic_base_msr = 0xfee00100;
+  put_derived(lapic, page);
+  EXPECT_EQ(lapic.disabled, 1U) << "by the APIC base";
+  EXPECT_EQ(lapic.timer_divisor, 1U);
+  page.data[0x3e0] = 0xa;
+  put_derived(lapic, page);
+  EXPECT_EQ(lapic.timer_divisor, 128U);
+}
+
 TEST(XenCpuidTest, AddressBitsComeFromTheirLeaf) {
   const CpuidEntry entries[]{{0x80000008, 0, false, 0x3030, 0, 0, 0}};
   EXPECT_EQ(physical_address_bits(entries), 48U);
