@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <algorithm>
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <utility>
 
@@ -36,6 +37,18 @@ std::string plugin_name(const std::filesystem::path& object) {
   return file.substr(plugin_prefix.size(), file.size() - plugin_prefix.size() - plugin_suffix.size());
 }
 
+/// What the loader says of it, which names the library that is missing; Boost.DLL keeps only that it failed.
+std::string why_not(const std::filesystem::path& object) {
+  if (void* const loaded = ::dlopen(object.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+    ::dlclose(loaded);
+    return object.string() + ": it did not load";
+  }
+  const char* const text = ::dlerror();
+  const std::string said = text != nullptr ? text : "it did not load";
+  // Of a missing library it names that one only.
+  return said.find(object.string()) == std::string::npos ? object.string() + ": " + said : said;
+}
+
 }  // namespace
 
 struct BackendRegistry::Impl {
@@ -65,8 +78,7 @@ Result<void> BackendRegistry::load(const std::filesystem::path& object) {
   boost::dll::fs::error_code error;
   // Resolved at once: a missing library of the hypervisor must show here, not in the middle of a guest.
   boost::dll::shared_library library(boost::dll::fs::path(object.string()), error, boost::dll::load_mode::rtld_now);
-  if (error)
-    return Error(Errc::malformed, operation, fmt::format("{}: {}", object.string(), error.message()), Blame::host);
+  if (error) return Error(Errc::malformed, operation, why_not(object), Blame::host);
   if (!library.has(backend_symbol)) {
     return Error(Errc::malformed, operation,
                  fmt::format("{}: it has no symbol {}; it is not a Trivet backend", object.string(), backend_symbol),
