@@ -127,8 +127,7 @@ TEST_P(TwoThreads, DriverAndDeviceLoseNoChainNoKickAndNoInterrupt) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Features, TwoThreads,
-                         testing::Values(0, abi::f_event_idx, abi::f_indirect_desc,
-                                         Driver::all_features));
+                         testing::Values(0, abi::f_event_idx, abi::f_indirect_desc, Driver::all_features));
 
 }  // namespace
 }  // namespace trivet::virtio

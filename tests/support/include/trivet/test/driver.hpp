@@ -71,8 +71,7 @@ class Driver {
   };
   using Buffers = std::span<const Buffer>;
 
-  static constexpr std::uint64_t all_features =
-      virtio::abi::f_event_idx | virtio::abi::f_indirect_desc;
+  static constexpr std::uint64_t all_features = virtio::abi::f_event_idx | virtio::abi::f_indirect_desc;
 
   /// Places an empty ring whose indices begin at `first_index`.
   Driver(TestGuest& guest, std::uint16_t size, std::uint64_t features = all_features, std::uint16_t first_index = 0);
