@@ -64,6 +64,38 @@ wrote_nonce() {
 $(echo "$2" | sha256sum)" ]
 }
 
+# threads PROCESS: what each of its threads waits for, and its system call.
+threads() {
+  local task
+  for task in "/proc/$1/task"/*; do
+    echo "thread $(cat "$task/comm"): state $(cut -d ' ' -f 3 "$task/stat"), in $(cat "$task/wchan"), system call $(cut -d ' ' -f 1-4 "$task/syscall")"
+  done 2>/dev/null
+}
+
+# bounded SECONDS COMMAND...: its status; 124, and on stderr what it was doing, if it had to be ended.
+bounded() {
+  local seconds=$1 command alarm first='' status=0
+  shift
+  "$@" <&0 &
+  command=$!
+  sleep "$seconds" </dev/null >/dev/null 2>&1 &
+  alarm=$!
+  wait -n -p first "$command" "$alarm" || status=$?
+  if [ "$first" = "$command" ]; then
+    kill "$alarm"
+    wait "$alarm" 2>/dev/null
+  else
+    status=124
+    echo "still running after $seconds s:" >&2
+    threads "$command" >&2
+    kill -TERM "$command"
+    sleep 5
+    ! kill -KILL "$command" 2>/dev/null || echo "and SIGTERM did not end it" >&2
+    wait "$command" 2>/dev/null
+  fi
+  return $status
+}
+
 # wait_for PATTERN FILE SECONDS
 wait_for() {
   local deadline=$((SECONDS + $3))

@@ -10,7 +10,7 @@ lib=$e2e_root/tests/e2e/lib.sh
 # guest_ends CMDLINE: runs until the guest ends it; $status, /tmp/log, /tmp/err.
 guest_ends() {
   linux_command "$guest/vmlinux" "$guest/initrd" "$1" --vcpu num=2
-  timeout 90 "${command[@]}" </dev/null >/tmp/log 2>/tmp/err
+  bounded 90 "${command[@]}" </dev/null >/tmp/log 2>/tmp/err
   status=$?
 }
 

@@ -14,7 +14,7 @@ for case in "$@"; do
   started=$EPOCHREALTIME
   linux_command "$out/guest/$form" "$out/guest/initrd" "quiet trivet.nonce=$nonce-$case" --vcpu "num=$vcpus" --platform "$platform" \
     --block "path=/tmp/$case.img" --console "output=/tmp/$case.hvc0" --rng
-  timeout 120 "${command[@]}" </dev/null >"/tmp/$case.log" 2>"/tmp/$case.err"
+  bounded 100 "${command[@]}" </dev/null >"/tmp/$case.log" 2>"/tmp/$case.err"
   echo $? >"$out/$case.status"
   echo "$case: exit status $(cat "$out/$case.status") after $(seconds_since "$started") s"
   cp "/tmp/$case".{img,log,err} "$out/"
