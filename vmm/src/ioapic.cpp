@@ -74,14 +74,15 @@ struct IoApic::Pin {
   std::atomic<std::uint64_t> entry{entry_masked};
   std::atomic<std::uint32_t> holders{0};
   // Made with the first line, and not unmade: a hypervisor that reports ends of interrupts does so for its routes.
-  std::unique_ptr<MsiRoute> route;
+  std::unique_ptr<MsiRoute> owned_route;
+  std::atomic<MsiRoute*> route{nullptr};
   std::mutex mutex;  // the lines; not taken to raise an interrupt
   std::vector<Line*> lines;
 
   Result<void> edge() noexcept {
     const auto now = entry.load();
     if ((now & entry_masked) != 0) return {};
-    return (now & entry_level) == 0 ? route->signal() : pass_level();
+    return (now & entry_level) == 0 ? route.load()->signal() : pass_level();
   }
 
   /// Sends the level that is held, unless it is masked or its interrupt is not yet ended.
@@ -93,7 +94,7 @@ struct IoApic::Pin {
   Result<void> pass_level() noexcept {
     auto now = entry.load();
     while ((now & (entry_masked | entry_remote_irr)) == 0 && (now & entry_level) != 0) {
-      if (entry.compare_exchange_weak(now, now | entry_remote_irr)) return route->signal();
+      if (entry.compare_exchange_weak(now, now | entry_remote_irr)) return route.load()->signal();
     }
     return {};
   }
@@ -106,11 +107,18 @@ struct IoApic::Pin {
       next = (kept | (high ? value << 32 : value & ~entry_read_only)) & entry_exists;
       if ((next & entry_level) == 0) next &= ~entry_remote_irr;  // nobody will end an edge
     } while (!entry.compare_exchange_weak(now, next));
-    update_route(next);
+    update_route();
   }
 
-  void update_route(std::uint64_t now) noexcept {
-    if (route && (now & entry_masked) == 0) report(route->set_message(message_of(now)));
+  /// Whoever sets the message last has looked at the entry after that, so that no older one stays.
+  void update_route() noexcept {
+    auto* const to = route.load();
+    while (to != nullptr) {
+      const auto now = entry.load();
+      if ((now & entry_masked) != 0) return;
+      report(to->set_message(message_of(now)));
+      if (((entry.load() ^ now) & ~entry_remote_irr) == 0) return;
+    }
   }
 
   void end() noexcept;
@@ -190,8 +198,10 @@ Result<std::unique_ptr<InterruptLine>> IoApic::line(std::uint32_t gsi, Trigger t
   if (!pin.lines.empty() && (pin.lines.front()->trigger() == Trigger::edge) != (trigger == Trigger::edge)) {
     return Error(Errc::already_exists, operation, fmt::format("GSI {} has a line of another trigger", gsi));
   }
-  if (!pin.route) {
-    TRIVET_ASSIGN(pin.route, messages_.msi_route(message_of(pin.entry.load())));
+  if (!pin.owned_route) {
+    TRIVET_ASSIGN(pin.owned_route, messages_.msi_route(message_of(pin.entry.load())));
+    pin.route = pin.owned_route.get();
+    pin.update_route();  // the guest may have written the entry meanwhile
   }
   auto line = std::make_unique<Line>(pin, trigger, std::move(resampled));
   pin.lines.push_back(line.get());
@@ -272,7 +282,7 @@ Result<void> IoApic::restore(const IoApicState& state) noexcept {
   select_.store(state.select);
   for (unsigned i = 0; i < pins; ++i) {
     pin_[i].entry.store(state.redirection[i]);
-    pin_[i].update_route(state.redirection[i]);
+    pin_[i].update_route();
     report(pin_[i].deliver_level());
   }
   return {};

@@ -93,7 +93,7 @@ void RunnerThread::handle(const Exit& exit) {
   if (std::holds_alternative<exits::Msr>(exit) && vcpu != nullptr) {
     answered = vcpu->answer_msr(std::nullopt);  // this machine has no MSRs of its own: the access faults
   } else if (std::holds_alternative<exits::Hypercall>(exit) && vcpu != nullptr) {
-    constexpr auto not_known = static_cast<std::uint64_t>(-1000);  // -KVM_ENOSYS, as Linux guests know it
+    constexpr auto not_known = static_cast<std::uint64_t>(-1000);  // "no such hypercall", as Linux guests know it
     answered = vcpu->answer_hypercall(not_known);
   } else {
     gate_.finish(ending(exit));

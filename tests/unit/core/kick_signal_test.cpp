@@ -50,7 +50,7 @@ TEST(KickSignal, RunsTheHookOfTheThreadItIsSentTo) {
   kick_signal::send(other_id);  // gone: no error, no effect
 }
 
-void* seen_registers = nullptr;
+std::atomic<void*> seen_registers = nullptr;
 void look(void*) noexcept {
   seen_registers = kick_signal::interrupted();
 }
@@ -60,7 +60,7 @@ TEST(KickSignal, ShowsAHookWhatItInterrupted) {
   EXPECT_EQ(kick_signal::interrupted(), nullptr) << "outside a hook";
   kick_signal::set_thread_hook(look, nullptr);
   kick_signal::send(this_thread());
-  EXPECT_NE(seen_registers, nullptr);
+  EXPECT_NE(seen_registers.load(), nullptr);
   kick_signal::set_thread_hook(nullptr, nullptr);
   EXPECT_EQ(kick_signal::interrupted(), nullptr);
 }
