@@ -32,11 +32,17 @@ function(trivet_program name)
   endif()
 endfunction()
 
+# All tests of label unit, without the programs, benches and fuzzers.
+add_custom_target(units)
+
 # trivet_unit_test(ROOM SOURCES...): one program of GoogleTests for each room.
 function(trivet_unit_test room)
   add_executable(unit_${room} ${ARGN})
   target_link_libraries(unit_${room} PRIVATE trivet_flags trivet_fmt trivet::${room} trivet_test_support GTest::gmock_main)
   target_include_directories(unit_${room} PRIVATE $<TARGET_PROPERTY:trivet_${room},SOURCE_DIR>/src)
+  # Most of a build is tests: what is under test is optimised as in a release, the tests themselves less.
+  target_compile_options(unit_${room} PRIVATE $<$<CONFIG:Release,RelWithDebInfo>:-O1>)
+  add_dependencies(units unit_${room})
   add_test(NAME unit_${room} COMMAND unit_${room})
   set_tests_properties(unit_${room} PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
@@ -72,6 +78,7 @@ function(trivet_readme_example room readme)
   file(CONFIGURE OUTPUT ${source} CONTENT "${CMAKE_MATCH_1}" @ONLY)
   add_executable(readme_${room} ${source})
   target_link_libraries(readme_${room} PRIVATE trivet_flags trivet_fmt trivet::${room})
+  add_dependencies(units readme_${room})
   add_test(NAME readme_${room} COMMAND readme_${room})
   set_tests_properties(readme_${room} PROPERTIES LABELS unit TIMEOUT 30 SKIP_RETURN_CODE 77)
 endfunction()

@@ -16,7 +16,7 @@ check_format() {
 
 check_spdx() {
   local file
-  sources '*.cpp' '*.hpp' '*.h' '*.S' '*.ld' '*.sh' '*.cmake' '*CMakeLists.txt' 'scripts/*' '.ci/*' | while read -r file; do
+  sources '*.cpp' '*.hpp' '*.h' '*.S' '*.ld' '*.sh' '*.cmake' '*CMakeLists.txt' '*.md' '*.in' 'scripts/*' '.ci/*' | while read -r file; do
     # In the first line, or the second after a shebang.
     head -n 2 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause' || echo "$file"
   done | none_of "no SPDX line at the top"
