@@ -155,9 +155,11 @@ int Vp::run(abi::Message* message, const sigset_t& waiting_mask) {
   bool done = false;
   int result = 0;
   while (!done && result == 0) result = enter(shown, done);
+  registers_->valid = 0;  // after EINTR: allowed, and it keeps kicks cheap
+  if (result != 0) return result;
   show_page();
-  if (result == 0) std::memcpy(message, &shown, sizeof shown);
-  return result;
+  std::memcpy(message, &shown, sizeof shown);
+  return 0;
 }
 
 int Vp::enter(abi::Message& message, bool& done) {
