@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # Shared by the end-to-end tests; to be sourced by bash. A test is a series of named checks; finish prints the sum and gives the exit status.
-# E2E_HYPERVISOR (kvm) is the testbed and what guests run on; the program under test is TRIVET_BIN (build/release/bin/trivet, for Xen build/release-xen/...).
+# E2E_HYPERVISOR (kvm) is what guests run on, and the testbed; mshv is the simulator in the testbed of KVM. The program under test is TRIVET_BIN
+# (build/release/bin/trivet, for Xen build/release-xen/...).
 
 e2e_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 E2E_HYPERVISOR=${E2E_HYPERVISOR:-kvm}
@@ -46,7 +47,7 @@ need_program() {
 in_testbed() {
   local out=$1 script=$2
   shift 2
-  "$e2e_root/scripts/testbed" "$E2E_HYPERVISOR" "${testbed_options[@]}" --timeout "${E2E_TIMEOUT:-420}" --out "$out" \
+  "$e2e_root/scripts/testbed" "${E2E_HYPERVISOR/mshv/kvm}" "${testbed_options[@]}" --timeout "${E2E_TIMEOUT:-420}" --out "$out" \
     --env "TRIVET_BIN=$TRIVET_BIN" --env "E2E_HYPERVISOR=$E2E_HYPERVISOR" --env "E2E_MEMORY=${E2E_MEMORY:-512}" \
     -- "$e2e_root/tests/e2e/inside/$script" "$out" "$@"
 }
@@ -111,6 +112,7 @@ linux_command() {
   shift 3
   command=("$TRIVET_BIN" run --hypervisor "$E2E_HYPERVISOR" --memory "size_mib=${E2E_MEMORY:-512}"
     --kernel "path=$kernel,initrd=$initrd,cmdline=\"console=ttyS0 panic=1 $cmdline\"" "$@")
+  [ "$E2E_HYPERVISOR" != mshv ] || command=("$e2e_root/scripts/with-mshv-simulator" --build "${TRIVET_BIN%/bin/*}" "${command[@]}")
 }
 
 # running PROGRAM: the processes whose executable it is.

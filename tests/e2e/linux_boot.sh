@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # Debian's cloud kernel reaches userspace under trivet in both forms, with 1 and 4 vCPUs, block, console and rng, over MMIO and over PCI, with all interrupt
-# controllers in the hypervisor and with local APICs only (on Xen: HVM and PVH domains); what the guest wrote is on the disk.
+# controllers in the hypervisor and with local APICs only (on Xen: HVM and PVH domains; on MSHV: the simulator, in the testbed of KVM); what the guest wrote is on the disk.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 need_program
@@ -31,6 +31,12 @@ case $E2E_HYPERVISOR in
       "vmlinuz 1 virtio=auto xen-pirq.*ioapic"
       "vmlinux 4 virtio=auto xen-pirq.*ioapic"
       "vmlinux 1 irqchip=full,virtio=pci xen-pirq.*msi"
+    ) ;;
+  mshv)
+    says="Microsoft Hyper-V"
+    cases=(
+      "vmlinux 1 virtio=auto PCI-MSI"
+      "vmlinux 4 virtio=mmio IO-APIC"
     ) ;;
 esac
 in_testbed "$out" linux_boot.sh "$nonce" "${cases[@]}" || { echo "the testbed failed"; exit 1; }

@@ -66,6 +66,7 @@ std::shared_ptr<Partition> Partition::create(int kvm_fd, std::uint64_t flags, co
   }
   if (error < 0) return nullptr;
   (void)enable(vm, KVM_CAP_EXCEPTION_PAYLOAD, 1);
+  partition->has_hyperv_ = kvm_call(kvm_fd, KVM_CHECK_EXTENSION, static_cast<unsigned long>(KVM_CAP_HYPERV)) > 0;
   partition->load_cpuid();
   return partition;
 }
@@ -94,9 +95,41 @@ void Partition::load_cpuid() {
   }
 }
 
+/// What a guest sees of the hypervisor, as the partition's synthetic features say. KVM has what stands behind them once
+/// it sees the leaves. Source: TLFS, "Feature and Interface Discovery".
+void Partition::add_hypervisor_leaves(std::vector<CpuidEntry>& entries) const {
+  const auto chosen = properties_.find(abi::property::synthetic_processor_features);
+  const std::uint64_t features = chosen == properties_.end() ? 0 : chosen->second;
+  constexpr std::uint64_t present_with_leaves = 3;
+  if (!has_hyperv_ || (features & present_with_leaves) != present_with_leaves) return;
+  struct Privilege {
+    unsigned feature, flag;
+  };
+  constexpr std::array privileges{
+      Privilege{3, 1},    // partition reference counter
+      Privilege{7, 5},    // hypercall registers
+      Privilege{8, 6},    // processor index
+      Privilege{9, 9},    // reference TSC
+      Privilege{11, 11},  // frequencies
+  };
+  constexpr std::uint32_t frequencies_feature = 11, frequencies_are_there = 1U << 8;
+  std::uint32_t flags = 0;
+  for (const auto& privilege : privileges)
+    flags |= static_cast<std::uint32_t>(features >> privilege.feature & 1) << privilege.flag;
+  const auto frequencies = (features >> frequencies_feature & 1) != 0 ? frequencies_are_there : 0U;
+  entries.push_back({0x40000000, 0, false, 0x40000006, 0x7263694d, 0x666f736f, 0x76482074});  // "Microsoft Hv"
+  entries.push_back({0x40000001, 0, false, 0x31237648});                                      // "Hv#1"
+  entries.push_back({0x40000002});
+  entries.push_back({0x40000003, 0, false, flags, 0, 0, frequencies});
+  entries.push_back({0x40000004, 0, false, 0, 0xffffffff});  // recommends nothing, never to tell of long spinning
+  entries.push_back({0x40000005, 0, false, abi::most_vps});
+  entries.push_back({0x40000006});
+}
+
 std::vector<CpuidEntry> Partition::cpuid(unsigned vp) const {
   const std::scoped_lock lock(mutex_);
   auto entries = host_cpuid_;
+  add_hypervisor_leaves(entries);
   std::erase_if(entries,
                 [](const CpuidEntry& entry) { return (entry.leaf == 0xb || entry.leaf == 0x1f) && entry.subleaf > 1; });
   for (auto& entry : entries) {

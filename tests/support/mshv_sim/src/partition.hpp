@@ -67,6 +67,7 @@ class Partition {
  private:
   Partition(int kvm_fd, int vm_fd, std::uint64_t flags, const Knobs& knobs);
   void load_cpuid();
+  void add_hypervisor_leaves(std::vector<CpuidEntry>& entries) const;
 
   struct Irq {
     int fd;
@@ -93,6 +94,7 @@ class Partition {
   const Knobs knobs_;
   GuestMemory memory_;
   std::atomic<bool> initialized_{false};
+  bool has_hyperv_ = false;  // KVM has the synthetic features
   mutable std::mutex mutex_;
   std::map<std::uint32_t, std::shared_ptr<Vp>> vps_;
   std::map<std::uint32_t, mshv::abi::MsiRoute> routes_;
