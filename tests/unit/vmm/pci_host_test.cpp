@@ -60,7 +60,9 @@ class Claims final : public IoClaims {
   }
   Result<void> claim_pci(const PciAddress& function) override { return note("pci " + std::to_string(function.bdf())); }
   Result<void> release_ports(std::uint16_t, std::uint32_t) override { return {}; }
-  Result<void> release_memory(const GuestRange&) override { return {}; }
+  Result<void> release_memory(const GuestRange& range) override {
+    return note("release " + std::to_string(range.start.value) + "+" + std::to_string(range.size));
+  }
   Result<void> release_pci(const PciAddress&) override { return {}; }
 
   std::vector<std::string> claimed;
@@ -224,6 +226,38 @@ TEST_F(PciHostTest, FunctionsAreClaimed) {
   claims.most = 2;
   EXPECT_EQ(host->attach({0, 0, 4, 0}, two, "two").error().code(), Errc::limit);
   EXPECT_EQ(ecam<std::uint32_t>(4, 0), 0xffffffffU) << "not there then";
+}
+
+TEST_F(PciHostTest, OnSomebodyElsesBusEachBarIsClaimedWhereFirmwarePutsIt) {
+  Claims claims;
+  host = *PciHost::create_beside(claims, std::nullopt);
+  ASSERT_TRUE(host->attach({0, 0, 3, 0}, one, "one"));
+  EXPECT_EQ(claims.claimed, (std::vector<std::string>{"pci 24"})) << "no bridge of ours, and no BAR placed";
+  const auto write = [&](std::uint16_t offset, std::uint32_t value) {
+    host->write({0, 0, 3, 0}, offset, std::as_bytes(std::span(&value, 1)));
+  };
+  write(reg::bar0, 0xf0000000);
+  EXPECT_EQ(claims.claimed.size(), 1U) << "not decoded yet";
+  write(reg::command, reg::command_memory);
+  EXPECT_EQ(claims.claimed.back(), "memory 4026531840+4096");
+  EXPECT_EQ(memory(0xf0000008), 0x18) << "anywhere in the address space";
+  EXPECT_EQ(memory(0xf0001000), 0xff);
+  write(reg::bar0, 0xf8000000);
+  ASSERT_EQ(claims.claimed.size(), 4U);
+  EXPECT_EQ(claims.claimed[2], "release 4026531840+4096");
+  EXPECT_EQ(claims.claimed[3], "memory 4160749568+4096");
+  EXPECT_EQ(memory(0xf0000008), 0xff);
+  write(reg::command, 0);
+  EXPECT_EQ(claims.claimed.back(), "release 4160749568+4096");
+}
+
+TEST_F(PciHostTest, BesideOthersOfItsKindItPlacesBarsInItsPart) {
+  Claims claims;
+  host = *PciHost::create_beside(claims, GuestRange{{0xd9000000}, 0x100000});
+  ASSERT_TRUE(host->attach({0, 0, 3, 0}, one, "one"));
+  EXPECT_EQ(claims.claimed, (std::vector<std::string>{"pci 0", "pci 24", "memory 3640655872+4096"}));
+  EXPECT_EQ(memory(0xd9000008), 0x18);
+  EXPECT_FALSE(PciHost::create_beside(claims, GuestRange{{0}, 0}));
 }
 
 TEST_F(PciHostTest, BusesClaimWhatIsAttached) {
