@@ -82,8 +82,8 @@ stage_tidy() {
     xargs -r -n 4 -P "$jobs" clang-tidy-14 --quiet -p build/fuzz
 }
 
-stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e$' --verbose; }
-stage_e2e_slow() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e_slow$' --verbose; }
+stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e$' --verbose -j "$jobs"; }
+stage_e2e_slow() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e_slow$' --verbose -j "$jobs"; }
 # The build with Xen: everything on KVM again, and on Xen in its testbed.
-stage_xen() { configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e)$' --verbose; }
+stage_xen() { configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e)$' --verbose -j "$jobs"; }
 stage_bars() { TRIVET_BIN=$trivet_root/build/release/bin/trivet tests/e2e/boot_bench.sh --check; }
