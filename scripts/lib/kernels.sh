@@ -87,7 +87,7 @@ add_modules() {
     grep -qsx "$name.ko" "$folder/order" && continue
     file=$(module_file "$modules" "$name")
     if [ -z "$file" ]; then
-      sed 's/-/_/g' "$modules/modules.builtin" | grep -q "/$name\.ko$" && continue
+      grep -q "/${name//_/[-_]}\.ko$" "$modules/modules.builtin" && continue
       echo "no module $name in $modules" >&2
       return 1
     fi
