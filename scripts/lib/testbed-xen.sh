@@ -41,7 +41,7 @@ prepare_xen() {
 xen_machine() {
   local dom0="console=hvc0 $2"
   printf '%s\n' -M pc,usb=off,vmport=off -cpu EPYC,+svm,+npt,-monitor -m "${3:-3072}" -kernel "$1/xen" -initrd "$1/vmlinux ${dom0//,/,,},$1/initrd" -append \
-    "console=com1 dom0_mem=1024M,max:1024M loglvl=warning guest_loglvl=warning smap=0 smep=0 spec-ctrl=no cpuidle=0 no-real-mode edd=off"
+    "console=com1 dom0_mem=1024M,max:1024M loglvl=warning guest_loglvl=warning smap=0 smep=0 spec-ctrl=no,eager-fpu cpuidle=0 no-real-mode edd=off"
 }
 
 # xen_path: what goes before PATH in the testbed: its own tools, and Xen's without their wrapper.
