@@ -2,6 +2,7 @@
 // trivet-conformance: runs the built-in guest's scenarios on one backend and watches from the host.
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <set>
 
@@ -28,6 +29,7 @@ struct Arguments {
   std::string hypervisor;
   std::vector<std::string> names;
   std::vector<std::string> plugins;
+  std::string save;
   double slow = 1;
   bool list = false;
   bool skip_unusable = false;
@@ -41,6 +43,7 @@ bool parse(int count, char** words, Arguments& arguments) {
       ("hypervisor", options::value(&arguments.hypervisor)->default_value("auto"), "backend to test, or auto")  //
       ("list", options::bool_switch(&arguments.list), "print the scenarios and end")                            //
       ("slow", options::value(&arguments.slow)->default_value(1), "multiplies every time limit")                //
+      ("save", options::value(&arguments.save), "a file that gets the lines too, for table.sh")                 //
       ("plugin", options::value(&arguments.plugins), "a backend to load from a shared object")                  //
       ("skip-unusable", options::bool_switch(&arguments.skip_unusable),
        "exit with 77 where the backend is not usable on this host")  //
@@ -76,18 +79,34 @@ Outcome run_one(const trivet::Backend& backend, const Scenario& scenario, const 
   return conformance::isolate(seconds, [&] { return run_on(backend, scenario); });
 }
 
+/// To standard output and the file that was asked for.
+class Report {
+ public:
+  explicit Report(const std::string& path) {
+    if (!path.empty()) file_.open(path, std::ios::trunc);
+    if (!path.empty() && !file_) throw std::runtime_error("--save: cannot write " + path);
+  }
+  void line(const std::string& text) {
+    std::cout << text << std::endl;
+    if (file_.is_open()) file_ << text << std::endl;
+  }
+
+ private:
+  std::ofstream file_;
+};
+
 int run_all(const trivet::Backend& backend, const std::vector<const Scenario*>& chosen, const Arguments& arguments) {
+  Report report(arguments.save);
   static constexpr std::array words{"pass", "fail", "unsupported"};
   std::array<unsigned, 3> counts{};
   for (const Scenario* scenario : chosen) {
     const Outcome outcome = run_one(backend, *scenario, arguments);
     const auto verdict = static_cast<std::size_t>(outcome.verdict);
     ++counts[verdict];
-    fmt::print("{} {} {}{}{}\n", backend.name(), scenario->name, words[verdict], outcome.reason.empty() ? "" : " ",
-               outcome.reason);
-    std::fflush(stdout);
+    report.line(fmt::format("{} {} {}{}{}", backend.name(), scenario->name, words[verdict],
+                            outcome.reason.empty() ? "" : " ", outcome.reason));
   }
-  fmt::print("{}: {} passed, {} failed, {} unsupported\n", backend.name(), counts[0], counts[1], counts[2]);
+  report.line(fmt::format("{}: {} passed, {} failed, {} unsupported", backend.name(), counts[0], counts[1], counts[2]));
   return counts[1] == 0 ? EXIT_SUCCESS : exit_failed;
 }
 
