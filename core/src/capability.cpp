@@ -38,6 +38,8 @@ std::string_view to_string(Cap cap) {
       return "msi";
     case Cap::interrupt_ends:
       return "interrupt_ends";
+    case Cap::external_interrupts:
+      return "external_interrupts";
     case Cap::doorbells:
       return "doorbells";
     case Cap::doorbells_pio:

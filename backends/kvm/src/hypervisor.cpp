@@ -45,6 +45,7 @@ Support KvmHypervisor::supports(Cap cap) const noexcept {
     case Cap::msi:
       return std::min(when(KVM_CAP_SIGNAL_MSI), when(KVM_CAP_IRQ_ROUTING));
     case Cap::interrupt_ends:
+    case Cap::external_interrupts:
       return when(KVM_CAP_SPLIT_IRQCHIP, Support::at_creation);
     case Cap::doorbells:
     case Cap::doorbells_pio:

@@ -78,7 +78,7 @@ Result<Exit> VcpuRunner::run(IoHandler& io) {
 
 Result<Exit> VcpuRunner::loop(IoHandler& io) {
   auto& kicker = vcpu_.kicker();
-  while (true) {
+  for (bool entered = false;; entered = true) {
     // In this order: RunKicker says why.
     kicker.set_immediate_exit(false);
     if (kicker.take()) {
@@ -88,9 +88,28 @@ Result<Exit> VcpuRunner::loop(IoHandler& io) {
       return *found;
     }
     TRIVET_TRY(vcpu_.flush_nmi());
+    TRIVET_ASSIGN(auto before, serve_pin(io, entered));
+    if (before) return *before;
     TRIVET_ASSIGN(auto found, enter(io));
     if (found) return *found;
   }
+}
+
+Result<VcpuRunner::Found> VcpuRunner::serve_pin(IoHandler& io, bool known) {
+  auto& run = vcpu_.run();
+  run.request_interrupt_window = 0;
+  if (!vcpu_.interrupt_pin()) return Found{};
+  if (!known) {
+    vcpu_.kicker().set_immediate_exit(true);
+    TRIVET_ASSIGN(auto found, enter(io));
+    if (found) return found;
+    // A kick since then is still to be seen: the runner looks at the flags again before it enters.
+  }
+  if (run.ready_for_interrupt_injection != 0) {
+    if (const auto vector = io.acknowledge_interrupt()) TRIVET_TRY(vcpu_.deliver_external(*vector));
+  }
+  run.request_interrupt_window = vcpu_.interrupt_pin() ? 1 : 0;  // there may be another
+  return Found{};
 }
 
 Result<VcpuRunner::Found> VcpuRunner::enter(IoHandler& io) {
@@ -114,6 +133,8 @@ Result<VcpuRunner::Found> VcpuRunner::enter(IoHandler& io) {
         progress.half_done = true;
         serve_memory(run, io);
         continue;
+      case KVM_EXIT_IRQ_WINDOW_OPEN:
+        return Found{};
       default:
         break;
     }
@@ -160,7 +181,6 @@ Result<VcpuRunner::Found> VcpuRunner::control(IoHandler& io) {
       return Found{};
     case KVM_EXIT_INTR:
     case KVM_EXIT_SET_TPR:  // without a LAPIC in the kernel: nobody wants to know
-    case KVM_EXIT_IRQ_WINDOW_OPEN:
       return Found{};
     case KVM_EXIT_SYSTEM_EVENT:
       return system_event();

@@ -31,6 +31,9 @@ class VcpuRunner final : public Runner {
   Result<Exit> loop(IoHandler& io);
   /// KVM_RUN until a control exit, or nothing when the kernel was interrupted and the flags want looking at.
   Result<Found> enter(IoHandler& io);
+  /// While the interrupt pin is asserted: delivers its interrupt, or has KVM tell when it can be. `known`: KVM_RUN has
+  /// said whether it can, since somebody else may have changed the vCPU.
+  Result<Found> serve_pin(IoHandler& io, bool known);
   /// Lets KVM finish an access without running the guest. What came up instead, if anything.
   Result<Found> complete(IoHandler& io);
   Result<Found> control(IoHandler& io);

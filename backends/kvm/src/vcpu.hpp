@@ -36,6 +36,7 @@ class KvmVcpu final : public Vcpu {
   Result<std::optional<Translation>> translate(GuestVirtualAddress at) const override;
   Result<void> inject(const Exception& exception) override;
   Result<void> inject_nmi() override;
+  Result<void> set_interrupt_pin(bool asserted) noexcept override;
   Result<void> set_debug(const DebugControl& control) override;
   Result<void> answer_msr(std::optional<std::uint64_t> value) override;
   Result<void> answer_hypercall(std::uint64_t value) override;
@@ -48,6 +49,9 @@ class KvmVcpu final : public Vcpu {
   [[nodiscard]] Occupancy& occupancy() const noexcept { return occupancy_; }
   /// The ring of posted writes, as this vCPU's mapping shows it; null where the kernel has none.
   [[nodiscard]] kvm_coalesced_mmio_ring* coalesced_ring() const noexcept { return coalesced_ring_; }
+  [[nodiscard]] bool interrupt_pin() const noexcept { return interrupt_pin_.load(std::memory_order_seq_cst); }
+  /// Makes the next entry deliver `vector`; KVM must be ready for it.
+  Result<void> deliver_external(std::uint8_t vector) const;
   /// Queues the NMIs that were asked for while it ran.
   Result<void> flush_nmi() const;
 
@@ -100,6 +104,7 @@ class KvmVcpu final : public Vcpu {
   RunKicker kicker_;
   mutable Occupancy occupancy_;
   mutable std::atomic<bool> nmi_asked_{false};
+  std::atomic<bool> interrupt_pin_{false};
   Progress progress_;
 };
 

@@ -63,6 +63,32 @@ Result<void> KvmVcpu::answer_msr(std::optional<std::uint64_t> value) {
   return {};
 }
 
+Result<void> KvmVcpu::set_interrupt_pin(bool asserted) noexcept {
+  if (context_.config.irqchip != IrqchipKind::split) {
+    return Error::unsupported("drive an interrupt pin", to_string(Cap::external_interrupts));
+  }
+  if (interrupt_pin_.exchange(asserted, std::memory_order_seq_cst) != asserted && asserted) kicker_.nudge();
+  return {};
+}
+
+/// As an injected event, not with KVM_INTERRUPT: a vector that KVM has taken by that and not yet delivered is in no
+/// state that can be read. Such an event wakes nobody from HLT.
+Result<void> KvmVcpu::deliver_external(std::uint8_t vector) const {
+  kvm_vcpu_events events{};
+  TRIVET_TRY(call(fd(), TRIVET_KVM_REQUEST(KVM_GET_VCPU_EVENTS, kvm_vcpu_events), &events));
+  events.flags &= KVM_VCPUEVENT_VALID_PAYLOAD;
+  events.interrupt.injected = 1;
+  events.interrupt.nr = vector;
+  events.interrupt.soft = 0;
+  TRIVET_TRY(call(fd(), TRIVET_KVM_REQUEST(KVM_SET_VCPU_EVENTS, kvm_vcpu_events), &events));
+  kvm_mp_state activity{};
+  TRIVET_TRY(call(fd(), TRIVET_KVM_REQUEST(KVM_GET_MP_STATE, kvm_mp_state), &activity));
+  if (activity.mp_state != KVM_MP_STATE_HALTED) return {};
+  activity.mp_state = KVM_MP_STATE_RUNNABLE;
+  TRIVET_TRY(call(fd(), TRIVET_KVM_REQUEST(KVM_SET_MP_STATE, kvm_mp_state), &activity));
+  return {};
+}
+
 Result<void> KvmVcpu::answer_hypercall(std::uint64_t /*value*/) {
   return Error::unsupported("answer a hypercall", to_string(Cap::hypercall_exits));
 }

@@ -111,6 +111,7 @@ inline constexpr std::uint32_t activity = 0x4;  ///< bit 0 waits for a startup I
 inline constexpr std::uint32_t pending_interruption = 0x10002;
 inline constexpr std::uint32_t interrupt_state = 0x10003;  ///< bit 0 shadow, 1 NMIs masked
 inline constexpr std::uint32_t pending_event0 = 0x10004;
+inline constexpr std::uint32_t deliverability_notifications = 0x10006;
 inline constexpr std::uint32_t rax = 0x20000;  ///< then rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8-r15
 inline constexpr std::uint32_t rip = 0x20010;
 inline constexpr std::uint32_t rflags = 0x20011;
@@ -164,14 +165,21 @@ inline constexpr std::uint64_t has_error_code = 1U << 4;
 inline constexpr std::uint64_t external = 0, nmi = 2, exception = 3, software = 4;
 }  // namespace interruption
 
-/// PENDING_EVENT0, low half: bit 0 pending, 1-3 type (0: exception), 8 error code, 16-31 vector, 32-63 the code; high
-/// half: the parameter (CR2 or DR6).
+/// PENDING_EVENT0, low half: bit 0 pending, 1-3 type. An exception (0): 8 error code, 16-31 vector, 32-63 the code;
+/// high half: the parameter (CR2 or DR6). An external interrupt (5): 8-15 vector.
 namespace event {
 inline constexpr unsigned vector_shift = 16, error_shift = 32;
 inline constexpr std::uint64_t pending = 1U << 0;
 inline constexpr std::uint64_t type_mask = 7U << 1;
+inline constexpr std::uint64_t external_interrupt = 5U << 1;
+inline constexpr unsigned external_vector_shift = 8;
 inline constexpr std::uint64_t has_error_code = 1U << 8;
 }  // namespace event
+
+/// DELIVERABILITY_NOTIFICATIONS: one INTERRUPTION_DELIVERABLE message when an interrupt can be taken.
+namespace deliverability {
+inline constexpr std::uint64_t nmi = 1U << 0, interrupt = 1U << 1;
+}  // namespace deliverability
 
 namespace activity_bit {
 inline constexpr std::uint64_t startup = 1U << 0;

@@ -104,6 +104,13 @@ struct ExceptionMessage {
 };
 static_assert(sizeof(ExceptionMessage) == 240 && offsetof(ExceptionMessage, gp) == 112);
 
+struct DeliverableMessage {
+  InterceptHeader header;
+  std::uint32_t type;  ///< as PENDING_INTERRUPTION's: 0 external interrupt, 2 NMI
+  std::uint32_t reserved;
+};
+static_assert(sizeof(DeliverableMessage) == 48 && offsetof(DeliverableMessage, type) == 40);
+
 struct EoiMessage {
   std::uint32_t vp_index;
   std::uint32_t vector;

@@ -34,6 +34,7 @@ Support MshvHypervisor::supports(Cap cap) const noexcept {
       return Support::yes;
     case Cap::irqchip_split:
     case Cap::interrupt_ends:
+    case Cap::external_interrupts:
     case Cap::halt_exits:
       return Support::at_creation;
     case Cap::irqchip_full:  // local APICs only: what has lines and their ends is the VMM's

@@ -98,6 +98,13 @@ Result<Intercept> end_of_interrupt(const abi::Message& message, std::uint32_t vp
   return Intercept(intercepts::EndOfInterrupt{static_cast<std::uint8_t>(from.vector)});
 }
 
+Result<Intercept> deliverable(const abi::Message& message, std::uint32_t vp) {
+  TRIVET_ASSIGN(const auto from, payload<abi::DeliverableMessage>(message));
+  if (from.header.vp_index != vp) return impossible(message, "it is for processor", from.header.vp_index);
+  if (from.type != abi::interruption::external) return impossible(message, "an interruption of type", from.type);
+  return Intercept(intercepts::Deliverable{});
+}
+
 }  // namespace
 
 Result<Intercept> decode(const abi::Message& message, std::uint32_t vp) {
@@ -122,8 +129,9 @@ Result<Intercept> decode(const abi::Message& message, std::uint32_t vp) {
       return Intercept(intercepts::Unrecoverable{});
     case abi::MessageType::invalid_vp_register:
       return Intercept(intercepts::InvalidRegister{});
-    case abi::MessageType::none:
     case abi::MessageType::interruption_deliverable:
+      return deliverable(message, vp);
+    case abi::MessageType::none:
     case abi::MessageType::sipi:
       return Intercept(intercepts::Notice{});
     case abi::MessageType::hypercall:

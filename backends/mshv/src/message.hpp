@@ -57,6 +57,8 @@ struct Halt {
 struct Unrecoverable {};
 /// The hypervisor does not enter with such registers.
 struct InvalidRegister {};
+/// An external interrupt can be taken now; once for each time that it was asked for.
+struct Deliverable {};
 /// Nothing to do: the guest goes on.
 struct Notice {};
 
@@ -64,7 +66,7 @@ struct Notice {};
 
 using Intercept =
     std::variant<intercepts::Port, intercepts::Memory, intercepts::Msr, intercepts::EndOfInterrupt, intercepts::Halt,
-                 intercepts::Unrecoverable, intercepts::InvalidRegister, intercepts::Notice>;
+                 intercepts::Unrecoverable, intercepts::InvalidRegister, intercepts::Deliverable, intercepts::Notice>;
 
 /// Checks every length, size and number of a message for virtual processor `vp`. Errors are the host's: a kind that was
 /// never asked for, or something that no processor does. Allocates nothing.

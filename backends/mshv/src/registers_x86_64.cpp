@@ -130,6 +130,11 @@ PendingEvents events_from(std::span<const abi::RegisterValue, 3> values) {
     to.exception_has_payload = values[2].high != 0;
     to.exception_payload = values[2].high;
   }
+  if ((next & (event::pending | event::type_mask)) == (event::pending | event::external_interrupt) &&
+      !to.interrupt_injected) {
+    to.interrupt_injected = true;
+    to.interrupt_vector = static_cast<std::uint8_t>(next >> event::external_vector_shift);
+  }
   to.interrupt_shadow = (state & 1) != 0 ? shadow_of_sti : std::uint8_t{0};
   to.nmi_masked = (state & 2) != 0;
   return to;

@@ -89,6 +89,7 @@ Result<Exit> VpRunner::loop(IoHandler& io) {
     kicker.set_stop(false);
     if (kicker.take()) return Exit{exits::Kicked{}};
     TRIVET_TRY(vcpu_.flush_nmi());
+    TRIVET_TRY(ask_for_window());
     vcpu_.progress().ran = true;
     const int result = handle.system().run(handle.fd(), &message_, kicker.stop());
     if (result == -EINTR || result == -EAGAIN) continue;
@@ -174,6 +175,26 @@ Result<VpRunner::Found> VpRunner::on(const intercepts::Unrecoverable& /*fault*/,
 }
 Result<VpRunner::Found> VpRunner::on(const intercepts::InvalidRegister& /*invalid*/, IoHandler& /*io*/) {
   return Found{exits::EntryFailure{}};
+}
+Result<void> VpRunner::ask_for_window() const {
+  auto& progress = vcpu_.progress();
+  if (!vcpu_.interrupt_pin() || progress.window_asked) return {};
+  const auto wanted = assign(abi::reg::deliverability_notifications, abi::deliverability::interrupt);
+  TRIVET_TRY(vcpu_.write({&wanted, 1}));
+  progress.window_asked = true;
+  return {};
+}
+
+Result<VpRunner::Found> VpRunner::on(const intercepts::Deliverable& /*deliverable*/, IoHandler& io) {
+  namespace event = abi::event;
+  vcpu_.progress().window_asked = false;
+  if (!vcpu_.interrupt_pin()) return Found{};
+  if (const auto vector = io.acknowledge_interrupt()) {
+    const auto taken = assign(abi::reg::pending_event0, event::pending | event::external_interrupt |
+                                                            std::uint64_t{*vector} << event::external_vector_shift);
+    TRIVET_TRY(vcpu_.write({&taken, 1}));
+  }
+  return Found{};
 }
 Result<VpRunner::Found> VpRunner::on(const intercepts::Notice& /*notice*/, IoHandler& /*io*/) {
   return Found{};

@@ -37,8 +37,11 @@ class VpRunner final : public Runner {
   Result<Found> on(const intercepts::Halt& halt, IoHandler& io);
   Result<Found> on(const intercepts::Unrecoverable& fault, IoHandler& io);
   Result<Found> on(const intercepts::InvalidRegister& invalid, IoHandler& io);
+  Result<Found> on(const intercepts::Deliverable& deliverable, IoHandler& io);
   Result<Found> on(const intercepts::Notice& notice, IoHandler& io);
 
+  /// While the interrupt pin is asserted: has the hypervisor tell when an interrupt can be taken.
+  Result<void> ask_for_window() const;
   Result<Found> emulate(const intercepts::Instruction& instruction, IoHandler& io);
   Result<void> load(emulator::CpuState& state, bool everything) const;
   Result<void> load_from_page(emulator::CpuState& state, const abi::RegisterPage& page) const;

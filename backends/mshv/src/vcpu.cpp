@@ -71,6 +71,14 @@ Result<void> MshvVcpu::inject_nmi() {
   return {};
 }
 
+Result<void> MshvVcpu::set_interrupt_pin(bool asserted) noexcept {
+  if (!context_.has_lapic()) {
+    return Error::unsupported("drive an interrupt pin", "external_interrupts without an interrupt controller");
+  }
+  if (interrupt_pin_.exchange(asserted, std::memory_order_seq_cst) != asserted && asserted) kicker_.nudge();
+  return {};
+}
+
 Result<GeneralRegisters> MshvVcpu::registers() const {
   const StateCall state(*this);
   if (!state.ok()) return running("read registers");

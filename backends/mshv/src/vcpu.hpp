@@ -37,6 +37,7 @@ class MshvVcpu final : public Vcpu {
   Result<std::optional<Translation>> translate(GuestVirtualAddress at) const override;
   Result<void> inject(const Exception& exception) override;
   Result<void> inject_nmi() override;
+  Result<void> set_interrupt_pin(bool asserted) noexcept override;
   Result<void> set_debug(const DebugControl& control) override;
   Result<void> answer_msr(std::optional<std::uint64_t> value) override;
   Result<void> answer_hypercall(std::uint64_t value) override;
@@ -49,6 +50,7 @@ class MshvVcpu final : public Vcpu {
   [[nodiscard]] Occupancy& occupancy() const noexcept { return occupancy_; }
   /// While it is valid; else null.
   [[nodiscard]] abi::RegisterPage* page() const noexcept;
+  [[nodiscard]] bool interrupt_pin() const noexcept { return interrupt_pin_.load(std::memory_order_seq_cst); }
   /// Asserts the NMI that was asked for while it was stopped, or ran.
   Result<void> flush_nmi() const;
 
@@ -63,6 +65,7 @@ class MshvVcpu final : public Vcpu {
   struct Progress {
     std::optional<intercepts::Msr> msr;  ///< exits::Msr was given out, and not answered
     bool ran = false;                    ///< RUN_VP was called once
+    bool window_asked = false;           ///< the hypervisor will tell when an interrupt can be taken
   };
   [[nodiscard]] Progress& progress() noexcept { return progress_; }
 
@@ -108,6 +111,7 @@ class MshvVcpu final : public Vcpu {
   RunKicker kicker_;
   mutable Occupancy occupancy_;
   mutable std::atomic<bool> nmi_asked_{false};
+  std::atomic<bool> interrupt_pin_{false};
   Progress progress_;
 };
 

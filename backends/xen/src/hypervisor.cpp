@@ -44,7 +44,8 @@ Support XenHypervisor::supports(Cap cap) const noexcept {
     case Cap::free_cpuid:      // a policy within the host's, and the hypervisor's leaves are Xen's own
     case Cap::resample:        // the end of an interrupt stays in Xen
     case Cap::interrupt_ends:
-    case Cap::doorbells:  // an ioreq always comes to the server's loop
+    case Cap::external_interrupts:  // a PVH domain has no LINT0 that is ours
+    case Cap::doorbells:            // an ioreq always comes to the server's loop
     case Cap::doorbells_pio:
     case Cap::posted_writes:  // Xen decides which writes it buffers
     case Cap::host_memory:    // the guest's memory is Xen's

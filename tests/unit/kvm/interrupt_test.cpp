@@ -47,6 +47,9 @@ class InterruptTest : public KvmTest {
       TRIVET_ASSERT_OK(state);
       state->lapic->page[0xf0] = 0xff;  // spurious vector, and software enable
       state->lapic->page[0xf1] = 0x01;
+      state->lapic->page[0x350] = 0x00;  // LINT0 in ExtINT mode
+      state->lapic->page[0x351] = 0x07;
+      state->lapic->page[0x352] = 0x00;
       state->system_registers->fs.base = 0xfee00000;
       state->activity = Activity::running;
       TRIVET_ASSERT_OK(vcpu(index).restore(*state));
@@ -170,6 +173,58 @@ TEST_F(InterruptTest, LinesAreCheckedAndNamed) {
   ASSERT_NO_FATAL_FAILURE(make_vm({.irqchip = IrqchipKind::none}));
   EXPECT_EQ(vm->irq_router(), nullptr);
   EXPECT_EQ(vm->irqchip(), nullptr);
+}
+
+TEST_F(InterruptTest, ThePinBringsAnInterruptOnceItCanBeTaken) {
+  ASSERT_NO_FATAL_FAILURE(boot(IrqchipKind::split, wait_code));
+  handle(0x21, true);
+  handle(0x22, true);
+  std::uint8_t next = 0x21;
+  io.on_acknowledge = [&]() -> std::optional<std::uint8_t> {
+    if (next > 0x22) TRIVET_EXPECT_OK(vcpu(0).set_interrupt_pin(false));
+    if (next > 0x23) ADD_FAILURE() << "the pin is low";
+    return next > 0x22 ? (++next, std::nullopt) : std::optional(next++);
+  };
+  TRIVET_ASSERT_OK(vcpu(0).set_interrupt_pin(true));  // interrupts are off at first
+  run_for(2);
+  EXPECT_EQ(told, (Code{0x21, 0x22}));
+  // Out of HLT, from another thread.
+  next = 0x22;
+  std::thread device([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    TRIVET_EXPECT_OK(vcpu(0).set_interrupt_pin(false));
+    TRIVET_EXPECT_OK(vcpu(0).set_interrupt_pin(true));
+  });
+  run_for(1);
+  device.join();
+  EXPECT_EQ(told, Code{0x22});
+}
+
+TEST_F(InterruptTest, AVectorThatWasTakenIsPartOfTheState) {
+  ASSERT_NO_FATAL_FAILURE(boot(IrqchipKind::split, wait_code));
+  handle(0x21, true);
+  io.on_acknowledge = [&]() -> std::optional<std::uint8_t> {
+    TRIVET_EXPECT_OK(vcpu(0).set_interrupt_pin(false));
+    runner().kicker().kick();  // before the guest can take it
+    return 0x21;
+  };
+  TRIVET_ASSERT_OK(vcpu(0).set_interrupt_pin(true));
+  run_to<exits::Kicked>();
+  auto state = vcpu(0).save({StateElement::events, StateElement::general_registers});
+  TRIVET_ASSERT_OK(state);
+  EXPECT_TRUE(state->events->interrupt_injected);
+  EXPECT_EQ(state->events->interrupt_vector, 0x21);
+  TRIVET_ASSERT_OK(vcpu(0).restore(*state));
+  run_for(1);
+  EXPECT_EQ(told, Code{0x21});
+}
+
+TEST_F(InterruptTest, ThePinIsThereWithLocalApicsOnly) {
+  for (const auto kind : {IrqchipKind::full, IrqchipKind::none}) {
+    ASSERT_NO_FATAL_FAILURE(make_vm({.irqchip = kind}));
+    make_vcpu(0);
+    expect_error(vcpu(0).set_interrupt_pin(true), Errc::unsupported, "external_interrupts");
+  }
 }
 
 class MessageTest : public InterruptTest, public ::testing::WithParamInterface<IrqchipKind> {};

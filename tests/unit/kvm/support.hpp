@@ -59,6 +59,10 @@ class Recorder final : public IoHandler {
   std::vector<Seen> seen;
   std::function<std::uint64_t(const Seen&)> answer;
   std::function<void(const Seen&)> on_access;
+  std::function<std::optional<std::uint8_t>()> on_acknowledge;
+  std::optional<std::uint8_t> acknowledge_interrupt() noexcept override {
+    return on_acknowledge ? on_acknowledge() : std::nullopt;
+  }
   std::vector<std::uint8_t> ended;
 
   void pio_read(std::uint16_t port, Bytes data) noexcept override { read(Seen::pio_in, port, data); }

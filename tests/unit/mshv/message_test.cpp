@@ -53,6 +53,21 @@ TEST(MshvMessage, ReadsAPortAccess) {
   EXPECT_EQ(port.instruction.byte_count, 2);
 }
 
+TEST(MshvMessage, ReadsThatAnInterruptCanBeTaken) {
+  abi::DeliverableMessage told{};
+  told.header.vp_index = vp;
+  constexpr auto type = abi::MessageType::interruption_deliverable;
+  const auto result = decode(message_of(type, told), vp);
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(std::holds_alternative<intercepts::Deliverable>(*result));
+  told.type = 2;
+  EXPECT_EQ(error_of(message_of(type, told)), Errc::hypervisor) << "an NMI was not asked for";
+  told = {};
+  told.header.vp_index = vp + 1;
+  EXPECT_EQ(error_of(message_of(type, told)), Errc::hypervisor);
+  EXPECT_EQ(error_of(message_of(type, abi::EoiMessage{})), Errc::hypervisor) << "too short";
+}
+
 TEST(MshvMessage, RefusesImpossiblePortAccesses) {
   for (const int size : {0, 3, 5, 6, 7}) {
     auto io = port_payload();

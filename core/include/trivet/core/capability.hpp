@@ -17,6 +17,7 @@ enum class Cap : std::uint8_t {
   resample,              ///< a level line tells of its end-of-interrupt by an event
   msi,                   ///< message-signalled interrupts
   interrupt_ends,        ///< ends of level messages come to the IoHandler, as an I/O APIC in the VMM needs (split)
+  external_interrupts,   ///< a vCPU takes vectors from a controller in the VMM, as a PIC there needs (split)
   doorbells,             ///< guest writes to memory become events without leaving the kernel or hypervisor
   doorbells_pio,         ///< the same for ports
   posted_writes,         ///< writes that need no answer are batched

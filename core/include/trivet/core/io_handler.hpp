@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include <trivet/core/address.hpp>
 #include <trivet/core/bytes.hpp>
@@ -43,6 +44,11 @@ class IoHandler {
   /// x86 with IrqchipKind::split: the guest ended level-triggered interrupt `vector`; the VMM's IOAPIC looks at its
   /// pins again.
   virtual void end_of_interrupt(std::uint8_t vector) noexcept { (void)vector; }
+
+  /// x86 with IrqchipKind::split: a vCPU whose interrupt pin is asserted takes the interrupt now (the processor's
+  /// acknowledge cycle); the controller gives its vector, and lowers the pin when it has no other. Nothing: it no
+  /// longer wants one.
+  virtual std::optional<std::uint8_t> acknowledge_interrupt() noexcept { return std::nullopt; }
 
  protected:
   ~IoHandler() = default;

@@ -43,6 +43,17 @@ class Vcpu {
   /// Queues a non-maskable interrupt. Also while running.
   virtual Result<void> inject_nmi() = 0;
 
+  /// x86 with IrqchipKind::split: the level of the pin by which an interrupt controller in the VMM asks for attention
+  /// (INTR; LINT0 of the local APIC). While it is asserted, the runner calls `IoHandler::acknowledge_interrupt` as soon
+  /// as the vCPU can take an external interrupt and its local APIC passes them on (LINT0 in ExtINT mode, or the APIC
+  /// off), and delivers the vector. No part of the vCPU's state: who drives it asserts it again after a restore. Also
+  /// while running, and from the IoHandler. `unsupported` names Cap::external_interrupts.
+  /// Source: Intel SDM volume 3, 11.5.1 (ExtINT).
+  virtual Result<void> set_interrupt_pin(bool asserted) noexcept {
+    (void)asserted;
+    return Error::unsupported("drive an interrupt pin", "external_interrupts");
+  }
+
   /// What stops the guest with `exits::Debug`. `unsupported` names the Cap.
   virtual Result<void> set_debug(const DebugControl& control) = 0;
 

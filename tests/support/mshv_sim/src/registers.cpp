@@ -194,6 +194,10 @@ bool RegisterFile::get_other(std::uint32_t name, RegisterValue& value) {
     return true;
   }
   if (name == reg::explicit_suspend || name == reg::intercept_suspend) return true;
+  if (name == reg::deliverability_notifications) {
+    value.low = run_.request_interrupt_window != 0 ? mshv::abi::deliverability::interrupt : 0;
+    return true;
+  }
   if (name == reg::xfem) {
     kvm_xcrs xcrs{};
     value.low = 1;
@@ -249,6 +253,10 @@ bool RegisterFile::set_other(std::uint32_t name, const RegisterValue& value) {
     return flush() && kvm_call(fd_, KVM_SET_MP_STATE, &state) == 0;
   }
   if (name == reg::explicit_suspend || name == reg::intercept_suspend) return true;
+  if (name == reg::deliverability_notifications) {
+    run_.request_interrupt_window = (value.low & mshv::abi::deliverability::interrupt) != 0 ? 1 : 0;
+    return (value.low & ~mshv::abi::deliverability::interrupt) == 0;
+  }
   if (name == reg::xfem) {
     kvm_xcrs xcrs{};
     xcrs.nr_xcrs = 1;
@@ -306,9 +314,15 @@ bool RegisterFile::set_event(std::uint32_t name, const RegisterValue& value) {
     return true;
   }
   if (name == reg::pending_event0) {
-    e.exception = {};
+    if (e.exception.pending != 0) e.exception = {};
     e.exception_has_payload = 0;
     if ((low & event::pending) == 0) return true;
+    if ((low & event::type_mask) == event::external_interrupt) {
+      e.interrupt.injected = 1;
+      e.interrupt.nr = static_cast<__u8>(low >> event::external_vector_shift);
+      e.interrupt.soft = 0;
+      return wake_ = true;
+    }
     if ((low & event::type_mask) != 0) return false;
     e.exception.pending = 1;
     e.exception.nr = static_cast<__u8>(low >> event::vector_shift);
@@ -396,6 +410,14 @@ bool RegisterFile::flush() {
     e.flags |= KVM_VCPUEVENT_VALID_SHADOW;
     good = kvm_call(fd_, KVM_SET_VCPU_EVENTS, &e) == 0 && good;
   }
+  if (wake_) {  // KVM's injected event wakes nobody from HLT
+    kvm_mp_state state{};
+    if (kvm_call(fd_, KVM_GET_MP_STATE, &state) == 0 && state.mp_state == KVM_MP_STATE_HALTED) {
+      state.mp_state = KVM_MP_STATE_RUNNABLE;
+      good = kvm_call(fd_, KVM_SET_MP_STATE, &state) == 0 && good;
+    }
+  }
+  wake_ = false;
   sregs_changed_ = regs_changed_ = fpu_changed_ = debug_changed_ = events_changed_ = false;
   return good;
 }

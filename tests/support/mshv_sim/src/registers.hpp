@@ -17,8 +17,8 @@ namespace trivet::mshv_sim {
 class RegisterFile {
  public:
   /// `tsc_ahead`: how far the TSC that was set is ahead of KVM's, where KVM cannot set it (a guest does not see it).
-  RegisterFile(int vcpu_fd, bool wrong_segments, std::uint64_t& tsc_ahead)
-      : fd_(vcpu_fd), wrong_segments_(wrong_segments), tsc_ahead_(tsc_ahead) {}
+  RegisterFile(int vcpu_fd, bool wrong_segments, std::uint64_t& tsc_ahead, kvm_run& run)
+      : fd_(vcpu_fd), wrong_segments_(wrong_segments), tsc_ahead_(tsc_ahead), run_(run) {}
 
   /// False for a register that is not known here, or a value that KVM refuses.
   bool get(std::uint32_t name, mshv::abi::RegisterValue& value);
@@ -58,6 +58,7 @@ class RegisterFile {
   const int fd_;
   const bool wrong_segments_;
   std::uint64_t& tsc_ahead_;
+  kvm_run& run_;
   bool failed_ = false;
   std::optional<kvm_regs> regs_;
   std::optional<kvm_sregs> sregs_;
@@ -65,7 +66,7 @@ class RegisterFile {
   std::optional<kvm_vcpu_events> events_;
   std::optional<kvm_debugregs> debug_;
   bool regs_changed_ = false, sregs_changed_ = false, fpu_changed_ = false, events_changed_ = false,
-       debug_changed_ = false;
+       debug_changed_ = false, wake_ = false;
 };
 
 }  // namespace trivet::mshv_sim

@@ -70,7 +70,7 @@ void Vp::take_page() {
   const auto dirty = registers_->dirty;
   registers_->dirty = 0;
   if (registers_->valid == 0 || dirty == 0) return;
-  RegisterFile file(vcpu_.value(), false, tsc_ahead_);
+  RegisterFile file(vcpu_.value(), false, tsc_ahead_, *run_);
   if ((dirty & abi::dirty_gp) != 0) {
     for (unsigned i = 0; i < 16; ++i) gp_reference(file.regs(), i) = registers_->gp[i];
   }
@@ -98,7 +98,7 @@ void Vp::show_page() {
     std::memset(registers_->gp, 0xa5, sizeof registers_->gp);  // who believes it all the same sees nonsense
     return;
   }
-  RegisterFile file(vcpu_.value(), partition_->mutated(Mutation::wrong_segment), tsc_ahead_);
+  RegisterFile file(vcpu_.value(), partition_->mutated(Mutation::wrong_segment), tsc_ahead_, *run_);
   for (unsigned i = 0; i < 16; ++i) registers_->gp[i] = gp_reference(file.regs(), i);
   registers_->rip = file.regs().rip;
   registers_->rflags = file.regs().rflags;
@@ -122,7 +122,7 @@ void Vp::show_page() {
 
 RegisterFile Vp::open_registers() {
   take_page();
-  return {vcpu_.value(), partition_->mutated(Mutation::wrong_segment), tsc_ahead_};
+  return {vcpu_.value(), partition_->mutated(Mutation::wrong_segment), tsc_ahead_, *run_};
 }
 
 bool Vp::close_registers(RegisterFile& file) {
@@ -153,13 +153,36 @@ int Vp::run(abi::Message* message, const sigset_t& waiting_mask) {
   }
   auto& shown = *reinterpret_cast<abi::Message*>(page_ + abi::intercept_page_offset);  // SAFETY: as the register page
   bool done = false;
-  int result = 0;
+  int result = run_->request_interrupt_window != 0 ? look_at_window(shown, done) : 0;
   while (!done && result == 0) result = enter(shown, done);
   registers_->valid = 0;  // after EINTR: allowed, and it keeps kicks cheap
   if (result != 0) return result;
   show_page();
   std::memcpy(message, &shown, sizeof shown);
   return 0;
+}
+
+/// Somebody wants to know when an interrupt can be taken. KVM says so of a processor that it has just run: of one that
+/// was changed, or waits in HLT, it does not. So it is run for no time first.
+int Vp::look_at_window(abi::Message& message, bool& done) {
+  run_->immediate_exit = 1;
+  const int result = kvm_call(vcpu_.value(), KVM_RUN, 0UL);
+  if (result == -EAGAIN) return 0;
+  if (result != -EINTR) return result < 0 ? result : -EIO;
+  done = run_->ready_for_interrupt_injection != 0;
+  if (done) tell_window(message);
+  return 0;
+}
+
+void Vp::tell_window(abi::Message& message) {
+  run_->request_interrupt_window = 0;
+  RegisterFile file(vcpu_.value(), false, tsc_ahead_, *run_);
+  abi::DeliverableMessage told{};
+  told.header.vp_index = index_;
+  told.header.rip = file.regs().rip;
+  told.header.rflags = file.regs().rflags;
+  told.header.cs = to_message(file.sregs().cs);
+  describe(message, abi::MessageType::interruption_deliverable, &told, sizeof told);
 }
 
 int Vp::enter(abi::Message& message, bool& done) {
@@ -182,11 +205,14 @@ int Vp::enter(abi::Message& message, bool& done) {
       if (done) describe(message, abi::MessageType::apic_eoi, &eoi, sizeof eoi);
       return 0;
     }
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+      tell_window(message);
+      return 0;
     case KVM_EXIT_INTERNAL_ERROR:
       return internal_error(message);
     case KVM_EXIT_HLT:
     case KVM_EXIT_SHUTDOWN: {
-      RegisterFile file(vcpu_.value(), false, tsc_ahead_);
+      RegisterFile file(vcpu_.value(), false, tsc_ahead_, *run_);
       abi::InterceptHeader header{};
       header.vp_index = index_;
       header.rip = file.regs().rip;

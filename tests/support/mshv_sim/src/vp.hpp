@@ -40,6 +40,8 @@ class Vp {
 
   // Each makes the message, or nothing when the guest goes on; a negative errno when KVM failed.
   int enter(mshv::abi::Message& message, bool& done);
+  int look_at_window(mshv::abi::Message& message, bool& done);
+  void tell_window(mshv::abi::Message& message);
   int port(mshv::abi::Message& message);
   int memory(mshv::abi::Message& message);
   int msr(mshv::abi::Message& message, bool& done);
