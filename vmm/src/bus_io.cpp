@@ -54,6 +54,10 @@ void BusIo::end_of_interrupt(std::uint8_t vector) noexcept {
   if (targets_.ioapic != nullptr) targets_.ioapic->end_of_interrupt(vector);
 }
 
+std::optional<std::uint8_t> BusIo::acknowledge_interrupt() noexcept {
+  return targets_.pic != nullptr ? targets_.pic->acknowledge() : std::nullopt;
+}
+
 void BusIo::pages_removed() noexcept {
   if (targets_.memory != nullptr) targets_.memory->drop_windows();
 }

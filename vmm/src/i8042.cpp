@@ -6,7 +6,7 @@
 namespace trivet::vmm {
 namespace {
 
-constexpr std::uint64_t data_port = 0, command_port = 4;
+constexpr std::uint64_t data_port = 0, port_b = 1, command_port = 4;
 constexpr std::uint8_t status_output_full = 0x01, status_system = 0x04;
 constexpr std::uint8_t command_read_control = 0x20, command_write_control = 0x60, command_self_test = 0xaa,
                        command_read_output_port = 0xd0, command_write_output_port = 0xd1, command_pulse = 0xf0;
@@ -17,7 +17,8 @@ constexpr std::uint16_t answer_present = 0x100;
 }  // namespace
 
 void I8042::read(std::uint64_t offset, Bytes data) noexcept {
-  std::fill(data.begin(), data.end(), std::byte{0xff});  // ports 0x61-0x63 are nobody's
+  if (offset == port_b && port_b_ != nullptr) return port_b_->read(0, data);
+  std::fill(data.begin(), data.end(), std::byte{0xff});  // ports 0x62 and 0x63 are nobody's
   if (offset == data_port) {
     data[0] = static_cast<std::byte>(answer_.exchange(0) & 0xff);
   } else if (offset == command_port) {
@@ -27,6 +28,7 @@ void I8042::read(std::uint64_t offset, Bytes data) noexcept {
 }
 
 void I8042::write(std::uint64_t offset, ConstBytes data) noexcept {
+  if (offset == port_b && port_b_ != nullptr) return port_b_->write(0, data);
   const auto value = std::to_integer<std::uint8_t>(data[0]);
   if (offset == command_port) return command(value);
   if (offset != data_port) return;

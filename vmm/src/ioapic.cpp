@@ -76,8 +76,23 @@ struct IoApic::Pin {
   // Made with the first line, and not unmade: a hypervisor that reports ends of interrupts does so for its routes.
   std::unique_ptr<MsiRoute> owned_route;
   std::atomic<MsiRoute*> route{nullptr};
-  std::mutex mutex;  // the lines; not taken to raise an interrupt
+  std::mutex mutex;  // the lines; not taken to raise an interrupt, but for the PIC
   std::vector<Line*> lines;
+  Pic* pic = nullptr;  // sees this pin's lines too
+  unsigned index = 0;
+
+  void edge_to_pic() noexcept {
+    if (pic == nullptr) return;
+    const std::scoped_lock lock(mutex);
+    pic->set_line(index, false);
+    pic->set_line(index, true);
+  }
+  /// As it is now: whoever comes last says it right.
+  void level_to_pic() noexcept {
+    if (pic == nullptr) return;
+    const std::scoped_lock lock(mutex);
+    pic->set_line(index, holders.load() != 0);
+  }
 
   Result<void> edge() noexcept {
     const auto now = entry.load();
@@ -137,7 +152,11 @@ class IoApic::Line final : public InterruptLine {
     report(change(false));
   }
 
-  Result<void> signal() noexcept override { return trigger_ == Trigger::edge ? pin_.edge() : change(true); }
+  Result<void> signal() noexcept override {
+    if (trigger_ != Trigger::edge) return change(true);
+    pin_.edge_to_pic();
+    return pin_.edge();
+  }
 
   Result<void> set_level(bool asserted) noexcept override {
     if (trigger_ == Trigger::edge) return Error::unsupported("set the level of a line", "it is an edge line");
@@ -160,10 +179,11 @@ class IoApic::Line final : public InterruptLine {
     if (asserted_.exchange(asserted) == asserted) return {};
     if (asserted) {
       pin_.holders.fetch_add(1);
-      return pin_.deliver_level();
+    } else {
+      pin_.holders.fetch_sub(1);
     }
-    pin_.holders.fetch_sub(1);
-    return {};
+    if (!resampled_) pin_.level_to_pic();
+    return asserted ? pin_.deliver_level() : Result<void>{};
   }
 
   Pin& pin_;
@@ -181,7 +201,13 @@ void IoApic::Pin::end() noexcept {
   report(deliver_level());
 }
 
-IoApic::IoApic(IrqRouter& messages) noexcept : messages_(messages), pin_(std::make_unique<Pin[]>(pins)) {}
+IoApic::IoApic(IrqRouter& messages, Pic* pic) noexcept : messages_(messages), pin_(std::make_unique<Pin[]>(pins)) {
+  // Not 0 and 2: the PIT is on the one here and the other there.
+  for (unsigned i = 1; i < Pic::lines; ++i) {
+    pin_[i].index = i;
+    if (i != Pic::cascade) pin_[i].pic = pic;
+  }
+}
 IoApic::~IoApic() = default;
 
 Result<std::unique_ptr<InterruptLine>> IoApic::line(std::uint32_t gsi, Trigger trigger) {

@@ -34,7 +34,8 @@ class MachineBuilder {
     for (auto* runner : it_.vm->runners()) {
       it_.runners.push_back(std::make_unique<RunnerThread>(
           *runner, it_.gate,
-          BusIo::Targets{it_.ports, it_.addresses, it_.pci.get(), it_.memory.get(), it_.ioapic.get()}, it_.first_run));
+          BusIo::Targets{it_.ports, it_.addresses, it_.pci.get(), it_.memory.get(), it_.ioapic.get(), it_.pic.get()},
+          it_.first_run));
     }
     return std::unique_ptr<Machine>(new Machine(std::move(impl_)));
   }
@@ -49,6 +50,8 @@ class MachineBuilder {
   Result<void> make_vcpus(const BootState& boot);
   Result<void> claim_accesses();
   Result<void> attach_pci();
+  Result<IrqRouter*> make_controllers();
+  Result<void> attach_controllers();
   Result<void> connect_devices();
 
   const BackendRegistry& registry_;
@@ -149,6 +152,7 @@ PlatformInfo MachineBuilder::platform() const {
   } else {
     info.serial.back().gsi.reset();  // Linux polls it
   }
+  info.pit = it_.platform.own_pic;
   info.rtc = RtcInfo{};
   info.panic_port = true;
   info.virtio_mmio = it_.virtio->platform();
@@ -194,15 +198,38 @@ Result<void> MachineBuilder::attach_pci() {
   return it_.addresses.insert(window.start.value, window.size, host.window(), "PCI memory");
 }
 
-Result<void> MachineBuilder::connect_devices() {
+/// The interrupt controllers that the hypervisor has not; who has the lines is returned.
+Result<IrqRouter*> MachineBuilder::make_controllers() {
   auto* router = it_.vm->irq_router();
   if (router == nullptr) {
     return Error::unsupported("make the machine", fmt::format("{} gives no interrupts", it_.hypervisor->name()));
   }
-  if (it_.platform.own_ioapic) {
-    it_.ioapic = std::make_unique<IoApic>(*router);
-    router = it_.ioapic.get();
+  if (!it_.platform.own_ioapic) return router;
+  if (it_.platform.own_pic) {
+    auto* const first = it_.vm->vcpus().front();
+    it_.pic = std::make_unique<Pic>([first](bool asserted) { (void)first->set_interrupt_pin(asserted); });
   }
+  it_.ioapic = std::make_unique<IoApic>(*router, it_.pic.get());
+  if (it_.pic) {
+    TRIVET_ASSIGN(auto line, it_.ioapic->line(layout::pit_gsi, trivet::Trigger::edge));
+    it_.interval_timer = std::make_unique<IntervalTimer>(*it_.loop, *it_.pic, std::move(line));
+    it_.i8042.connect_port_b(it_.interval_timer->pit().port_b());
+  }
+  return it_.ioapic.get();
+}
+
+Result<void> MachineBuilder::attach_controllers() {
+  if (!it_.ioapic) return {};
+  TRIVET_TRY(it_.addresses.insert(layout::ioapic.start.value, layout::ioapic.size, *it_.ioapic, "I/O APIC"));
+  if (!it_.pic) return {};
+  TRIVET_TRY(it_.ports.insert(Pic::master_base, Pic::size, it_.pic->master(), "PIC"));
+  TRIVET_TRY(it_.ports.insert(Pic::slave_base, Pic::size, it_.pic->slave(), "second PIC"));
+  TRIVET_TRY(it_.ports.insert(Pic::elcr_base, Pic::size, it_.pic->edge_level_control(), "PIC edge/level"));
+  return it_.ports.insert(Pit::base, Pit::size, it_.interval_timer->pit(), "PIT");
+}
+
+Result<void> MachineBuilder::connect_devices() {
+  TRIVET_ASSIGN(auto* router, make_controllers());
   if (it_.platform.lines) {
     TRIVET_ASSIGN(auto line, router->line(layout::com1_gsi, trivet::Trigger::edge));
     it_.serial->connect(std::move(line));
@@ -210,8 +237,7 @@ Result<void> MachineBuilder::connect_devices() {
   TRIVET_TRY(claim_accesses());
   TRIVET_TRY(attach_legacy_devices());
   TRIVET_TRY(attach_pci());
-  if (it_.ioapic)
-    TRIVET_TRY(it_.addresses.insert(layout::ioapic.start.value, layout::ioapic.size, *it_.ioapic, "I/O APIC"));
+  TRIVET_TRY(attach_controllers());
   TRIVET_TRY(it_.virtio->connect(*it_.vm, *router, it_.addresses, it_.pci.get()));
   it_.ports.seal();
   it_.addresses.seal();

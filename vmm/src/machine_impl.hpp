@@ -15,6 +15,7 @@
 #include <trivet/vmm/panic_port.hpp>
 #include <trivet/vmm/rtc.hpp>
 
+#include "interval_timer.hpp"
 #include "platform_choice.hpp"
 #include "run_gate.hpp"
 #include "runner_thread.hpp"
@@ -44,7 +45,10 @@ struct Machine::Impl final : PowerControl {
   Bus ports{"port", 16};
   Bus addresses{"memory", 64};
   std::unique_ptr<Vm> vm;
-  std::unique_ptr<IoApic> ioapic;  // where the hypervisor has only local APICs
+  // Where the hypervisor has only local APICs.
+  std::unique_ptr<Pic> pic;
+  std::unique_ptr<IoApic> ioapic;
+  std::unique_ptr<IntervalTimer> interval_timer;
   AcpiRegisters acpi_registers{*this};
   I8042 i8042{*this};
   PanicPort panic_port{*this};

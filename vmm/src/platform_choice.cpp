@@ -24,6 +24,7 @@ Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hyper
   if (!full && !has(Cap::irqchip_split)) return lacks(hypervisor, "irqchip=split", Cap::irqchip_split);
 
   choice.own_ioapic = !full && has(Cap::msi) && has(Cap::interrupt_ends);
+  choice.own_pic = choice.own_ioapic && has(Cap::external_interrupts);
   choice.lines = choice.own_ioapic || (full && has(Cap::lines));
   // Messages take the shorter way to a local APIC where the pins are ours.
   const bool mmio = wanted.virtio == "mmio" || (wanted.virtio == "auto" && full && choice.lines);

@@ -17,10 +17,12 @@ struct PlatformChoice {
   VirtioTransport virtio = VirtioTransport::mmio;
   bool lines = true;        ///< the guest has an I/O APIC, in the hypervisor or ours
   bool own_ioapic = false;  ///< the hypervisor has none, and tells what ours needs to know
+  bool own_pic = false;     ///< the same for PICs; the PIT comes with them
 };
 
 /// `auto` takes what the hypervisor can: all interrupt controllers in it, else split; MMIO where it has lines, else
-/// PCI. Where it has only local APICs, the lines are those of an I/O APIC of ours, if it tells of interrupts' ends.
+/// PCI. Where it has only local APICs, the lines are those of an I/O APIC of ours, if it tells of interrupts' ends, and
+/// of PICs, if it takes their interrupts.
 /// `unsupported` names what it lacks (caller).
 Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hypervisor& hypervisor);
 

@@ -10,7 +10,6 @@ constexpr std::uint8_t madt_revision = 5;
 /// Ids from here on do not fit the old structure: 255 is broadcast (5.2.12.12).
 constexpr std::uint32_t first_x2apic_id = 255;
 constexpr std::uint8_t pit_isa_line = 0;
-constexpr std::uint32_t pit_gsi = 2;
 
 void append_local_apic(Table& table, std::uint32_t uid, std::uint32_t apic_id) {
   if (apic_id < first_x2apic_id && uid < first_x2apic_id) {
@@ -47,7 +46,7 @@ void append_pit_override(Table& table) {
   entry.type = abi::madt_source_override;
   entry.length = abi::madt_source_override_size;
   entry.source = pit_isa_line;
-  entry.gsi = pit_gsi;
+  entry.gsi = layout::pit_gsi;
   append(table, entry, abi::madt_source_override_size);
 }
 

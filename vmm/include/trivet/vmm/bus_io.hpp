@@ -25,6 +25,7 @@ class BusIo final : public IoHandler {
     const PciHost* pci = nullptr;         ///< null where there is none
     memory::MemoryMap* memory = nullptr;  ///< whose windows are dropped when the guest gives pages up; may be null
     IoApic* ioapic = nullptr;             ///< null where the hypervisor has it, or there is none
+    Pic* pic = nullptr;                   ///< the same
   };
 
   explicit BusIo(const Targets& targets) noexcept : targets_(targets) {}
@@ -37,6 +38,7 @@ class BusIo final : public IoHandler {
   void pci_config_write(const PciAddress& function, std::uint16_t offset, ConstBytes data) noexcept override;
   void pages_removed() noexcept override;
   void end_of_interrupt(std::uint8_t vector) noexcept override;
+  std::optional<std::uint8_t> acknowledge_interrupt() noexcept override;
 
   /// All accesses so far, and those that nobody claimed.
   [[nodiscard]] std::uint64_t accesses() const noexcept { return accesses_.load(std::memory_order_relaxed); }

@@ -12,7 +12,7 @@ namespace trivet::vmm {
 /// Just enough keyboard controller for the way PCs reset themselves: command 0xfe (pulse the reset line), or bit 0 of
 /// the output port cleared. There is no keyboard: the output buffer holds only answers to commands.
 ///
-/// Attached at port 0x60, 5 bytes; 0x60 is data, 0x64 status and command. Thread rule: any thread.
+/// Attached at port 0x60, 5 bytes; 0x60 is data, 0x64 status and command. 0x61 is another's. Thread rule: any thread.
 /// Source: IBM PC AT Technical Reference, "Keyboard Controller"; Intel 8042 data sheet.
 class I8042 final : public BusDevice {
  public:
@@ -20,6 +20,9 @@ class I8042 final : public BusDevice {
   static constexpr std::uint64_t size = 5;
 
   explicit I8042(PowerControl& power) noexcept : power_(power) {}
+
+  /// Who answers at port 0x61, with offset 0; it outlives this. Before the guest runs.
+  void connect_port_b(BusDevice& device) noexcept { port_b_ = &device; }
 
   void read(std::uint64_t offset, Bytes data) noexcept override;
   void write(std::uint64_t offset, ConstBytes data) noexcept override;
@@ -31,6 +34,7 @@ class I8042 final : public BusDevice {
   void answer(std::uint8_t value) noexcept;
 
   PowerControl& power_;
+  BusDevice* port_b_ = nullptr;
   // Independent bytes: a guest that races its own vCPUs here gets what a real controller gives it, some order.
   std::atomic<std::uint16_t> answer_{0};  // bit 8: there is one
   std::atomic<std::uint8_t> control_{0};

@@ -11,6 +11,7 @@
 #include <trivet/core/irq_router.hpp>
 #include <trivet/vmm/bus.hpp>
 #include <trivet/vmm/layout_x86_64.hpp>
+#include <trivet/vmm/pic.hpp>
 
 namespace trivet::vmm {
 
@@ -29,15 +30,17 @@ struct IoApicState {
 /// `layout::ioapic`. An edge on a masked pin is lost; a level is delivered until its vector's end-of-interrupt, which
 /// `end_of_interrupt` brings, and then again while a line holds it. Lines are shared: their levels are OR-ed.
 ///
+/// Where there are PICs, lines 1 and 3-15 lead to both, as on a PC; but for resample lines, which a PIC has no end of.
+///
 /// Thread rule: any thread; a line's `signal` and `set_level` take no lock and allocate nothing, except that an
-/// end-of-interrupt with resample lines takes one.
+/// end-of-interrupt with resample lines takes one, and a line that a PIC sees does.
 /// Source: Intel 82093AA data sheet, 3; Intel SDM volume 3, 11.11 (messages).
 class IoApic final : public BusDevice, public IrqRouter {
  public:
   static constexpr unsigned pins = layout::ioapic_pins;
 
-  /// `messages` outlives it.
-  explicit IoApic(IrqRouter& messages) noexcept;
+  /// `messages` outlives it, and `pic`, where there is one.
+  explicit IoApic(IrqRouter& messages, Pic* pic = nullptr) noexcept;
   ~IoApic();
   IoApic(const IoApic&) = delete;
   IoApic& operator=(const IoApic&) = delete;

@@ -55,6 +55,7 @@ inline constexpr GuestRange local_apic{{0xfee0'0000}, page_size};
 // Interrupts. GSIs 0-23 are the IOAPIC's pins.
 inline constexpr std::uint32_t ioapic_pins = 24;
 inline constexpr std::uint32_t keyboard_gsi = 1;
+inline constexpr std::uint32_t pit_gsi = 2;  ///< line 0 of the PICs
 inline constexpr std::uint32_t com1_gsi = 4;
 inline constexpr std::uint32_t rtc_gsi = 8;
 /// In the order in which devices take them: first the pins that no ISA line shares. Further devices have to share.
