@@ -20,6 +20,7 @@ bool within(std::uint64_t at, std::size_t size, std::uint64_t start, std::uint64
 }
 
 constexpr std::uint16_t sequence_offset = 0x20;
+constexpr std::uint16_t legacy_end = 0x500;
 
 }  // namespace
 
@@ -33,6 +34,7 @@ void TestBus::record(AccessKind kind, std::uint64_t at, trivet::ConstBytes data,
 }
 
 void TestBus::pio_read(std::uint16_t port, trivet::Bytes data) noexcept {
+  if (legacy != nullptr && port < legacy_end) return legacy->pio_read(port, data);
   const std::lock_guard lock(mutex_);
   if (within(port, data.size(), port_window, port_window_size)) {
     for (std::size_t i = 0; i < data.size(); ++i) {
@@ -47,6 +49,7 @@ void TestBus::pio_read(std::uint16_t port, trivet::Bytes data) noexcept {
 }
 
 void TestBus::pio_write(std::uint16_t port, trivet::ConstBytes data) noexcept {
+  if (legacy != nullptr && port < legacy_end) return legacy->pio_write(port, data);
   if (port == port_text) {
     const std::lock_guard lock(mutex_);
     for (const auto byte : data) text_.push_back(static_cast<char>(byte));

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,13 @@ class TestBus final : public trivet::IoHandler {
   void pio_write(std::uint16_t port, trivet::ConstBytes data) noexcept override;
   void mmio_read(trivet::GuestAddress at, trivet::Bytes data) noexcept override;
   void mmio_write(trivet::GuestAddress at, trivet::ConstBytes data, trivet::Posted posted) noexcept override;
+
+  std::optional<std::uint8_t> acknowledge_interrupt() noexcept override {
+    return legacy != nullptr ? legacy->acknowledge_interrupt() : std::nullopt;
+  }
+
+  /// Takes the ports of a PC's legacy devices, and acknowledges interrupts; null: nobody does.
+  trivet::IoHandler* legacy = nullptr;
 
   /// Everything recorded so far, and starts again. The windows and holes are recorded, the guest's reports are not.
   [[nodiscard]] std::vector<Access> take_trace();

@@ -21,6 +21,7 @@ Outcome kick_before_run(trivet::Hypervisor& hypervisor);
 Outcome kick_halted(trivet::Hypervisor& hypervisor);
 Outcome kick_signal(trivet::Hypervisor& hypervisor);
 Outcome kick_stress(trivet::Hypervisor& hypervisor);
+Outcome legacy_timer(trivet::Hypervisor& hypervisor);
 Outcome line_edge(trivet::Hypervisor& hypervisor);
 Outcome line_level(trivet::Hypervisor& hypervisor);
 Outcome line_resample(trivet::Hypervisor& hypervisor);

@@ -30,6 +30,7 @@ const std::vector<Scenario>& table() {
       {"line_resample", line_resample, {Cap::irqchip_full, Cap::lines, Cap::resample}},
       {"msi", msi, {Cap::msi}},
       {"split_irqchip", split_irqchip, {Cap::irqchip_split, Cap::msi}},
+      {"legacy_timer", legacy_timer, {Cap::port_io, Cap::external_interrupts}},
       {"multi_vcpu", multi_vcpu, {Cap::vcpu_state}},
       {"kick_before_run", kick_before_run, {}},
       {"kick_halted", kick_halted, {}},

@@ -15,6 +15,7 @@ enum class LapicRegister : std::uint32_t {
   error = 0x280,
   command_low = 0x300,
   timer = 0x320,
+  local_interrupt_0 = 0x350,
   timer_initial = 0x380,
   timer_current = 0x390,
   timer_divide = 0x3e0,

@@ -134,4 +134,63 @@ void msi(const BootInfo&) {
   GUEST_CHECK(first_count == rounds && second_count == rounds + 1);
 }
 
+namespace {
+
+// The PIT's counter 2 by port 0x61, as a kernel uses it to calibrate: polls for 25 ms, with interrupts on.
+void spin_25_ms() {
+  constexpr std::uint16_t count = 29829;
+  out8(0x61, static_cast<std::uint8_t>((in8(0x61) & 0xfc) | 1));
+  out8(0x43, 0xb0);  // counter 2, both bytes, interrupt on terminal count
+  out8(0x42, count & 0xff);
+  out8(0x42, count >> 8);
+  enable_interrupts();
+  while ((in8(0x61) & 0x20) == 0) pause();
+  disable_interrupts();
+}
+
+}  // namespace
+
+// PIC and PIT, in the hypervisor or the VMM: ticks at 100 Hz through LINT0 in ExtINT mode. The host times the stages.
+void legacy_timer(const BootInfo&) {
+  constexpr std::uint8_t master_vector = 0x40, slave_vector = 0x48;
+  constexpr std::uint16_t count = 11932;
+  constexpr std::uint32_t external = 7u << 8, masked = 1u << 16;
+  lapic_start(false);
+  lapic_write(LapicRegister::local_interrupt_0, masked | external);
+  set_handler(master_vector, [](InterruptFrame&) {
+    first_count = first_count + 1;
+    out8(0x20, 0x20);
+  });
+  out8(0x20, 0x11);
+  out8(0x21, master_vector);
+  out8(0x21, 4);
+  out8(0x21, 1);
+  out8(0xa0, 0x11);
+  out8(0xa1, slave_vector);
+  out8(0xa1, 2);
+  out8(0xa1, 1);
+  out8(0xa1, 0xff);
+  out8(0x21, 0xfe);
+  out8(0x43, 0x34);  // counter 0, both bytes, rate generator
+  out8(0x40, count & 0xff);
+  out8(0x40, count >> 8);
+  spin_25_ms();
+  GUEST_CHECK(first_count == 0);  // the local APIC passes nothing on
+
+  lapic_write(LapicRegister::local_interrupt_0, external);
+  wait_until(first_count, 1);  // the one that waited
+  sync(1);
+  std::uint64_t wanted = first_count + mailbox().argument[0];
+  wait_until(first_count, wanted);
+  sync(2);
+
+  out8(0x21, 0xff);
+  std::uint64_t before = first_count;
+  spin_25_ms();
+  GUEST_CHECK(first_count == before);
+  out8(0x21, 0xfe);
+  wait_until(first_count, before + 1);
+  mailbox().result[0] = first_count;
+}
+
 }  // namespace guest

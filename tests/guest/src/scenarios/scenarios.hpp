@@ -18,6 +18,7 @@ void halt(const BootInfo&);
 void holes(const BootInfo&);
 void kick_halted(const BootInfo&);
 void kick_target(const BootInfo&);
+void legacy_timer(const BootInfo&);
 void line_edge(const BootInfo&);
 void line_level(const BootInfo&);
 void line_resample(const BootInfo&);

@@ -17,6 +17,7 @@ const Scenario scenarios[] = {
     {"holes", holes},
     {"kick_halted", kick_halted},
     {"kick_target", kick_target},
+    {"legacy_timer", legacy_timer},
     {"line_edge", line_edge},
     {"line_level", line_level},
     {"line_resample", line_resample},
