@@ -33,7 +33,7 @@ class Backend {
 };
 
 /// Changes with every change to a contract in core: a plugin built against another is refused, not run.
-inline constexpr std::uint32_t backend_abi_version = 3;
+inline constexpr std::uint32_t backend_abi_version = 4;
 
 /// What a loadable backend (`libtrivet-backend-<name>.so`) exports, with C linkage, under `backend_symbol`.
 struct BackendPlugin {
