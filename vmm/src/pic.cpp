@@ -228,10 +228,12 @@ std::optional<std::uint8_t> Pic::acknowledge() noexcept {
   const auto input = master.pending(true);  // there is one, or INTR would be low
   master.begin_service(input);
   auto vector = static_cast<std::uint8_t>(master.vector_base | input);
-  if (input == cascade && !master.single) {
-    const auto behind = slave.pending(false);
-    slave.begin_service(behind);  // there is one, or the cascade would be low
-    vector = static_cast<std::uint8_t>(slave.vector_base | behind);
+  if (input == cascade) {
+    if (!master.single) {
+      const auto behind = slave.pending(false);
+      slave.begin_service(behind);  // there is one, or the cascade would be low
+      vector = static_cast<std::uint8_t>(slave.vector_base | behind);
+    }
     // One request is served: a further one of the slave is an edge of its own.
     master.set_input(cascade, false);
   }
