@@ -4,7 +4,7 @@
 # What scripts/test and CI run.
 stages=(install style build unit headers conformance package docs e2e)
 # Those that nobody has yet seen pass as a whole, run by name or with --all; each moves up once it has.
-deep_stages=(asan fuzz tsan coverage tidy e2e_slow xen bars)
+deep_stages=(asan fuzz tsan coverage tidy e2e_slow xen mshv bars)
 jobs=$(nproc)
 coverage_bar=80
 fuzz_seconds=${TRIVET_FUZZ_SECONDS:-30}
@@ -86,4 +86,12 @@ stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of rele
 stage_e2e_slow() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e_slow$' --verbose -j "$jobs"; }
 # The build with Xen: everything on KVM again, and on Xen in its testbed.
 stage_xen() { configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e)$' --verbose -j "$jobs"; }
+# MSHV on its simulator: the suite, lies of the simulator that must be noticed, the emulator against KVM, and its speed beside its decoder's.
+stage_mshv() {
+  cmake --build --preset release --parallel "$jobs" --target trivet-conformance trivet_mshv_preload unit_mshv trivet-emulator-diff bench_emulator &&
+    tests_of release '^conformance$' -R mshv_simulator --verbose &&
+    scripts/mshv-mutations &&
+    scripts/testbed kvm --timeout 280 -- build/release/bin/trivet-emulator-diff --cases "${TRIVET_EMULATOR_CASES:-40000}" &&
+    build/release/bin/bench_emulator
+}
 stage_bars() { TRIVET_BIN=$trivet_root/build/release/bin/trivet tests/e2e/boot_bench.sh --check; }
