@@ -3,7 +3,7 @@
 # Xen_LIBRARIES. libxenctrl and libxenguest have no stable ABI: what is built here runs on that release of Xen.
 
 find_path(Xen_INCLUDE_DIR xenctrl.h)
-set(Xen_LIBRARIES xenctrl xenguest xendevicemodel xenforeignmemory xenevtchn xenstore xentoollog)
+set(Xen_LIBRARIES xenctrl xenguest xendevicemodel xenforeignmemory xenevtchn xentoolcore xentoollog)
 set(xen_needed Xen_INCLUDE_DIR)
 foreach(library IN LISTS Xen_LIBRARIES)
   find_library(Xen_${library}_LIBRARY ${library})

@@ -22,6 +22,7 @@ extern "C" {
 #include <xendevicemodel.h>
 #include <xenevtchn.h>
 #include <xenforeignmemory.h>
+#include <xentoolcore.h>
 }
 #pragma pop_macro("__STRICT_ANSI__")
 

@@ -40,6 +40,7 @@ DomainInfo from_xen(const xc_domaininfo_t& from) {
   to.paused = (from.flags & XEN_DOMINF_paused) != 0;
   to.shut_down = (from.flags & XEN_DOMINF_shutdown) != 0;
   to.shutdown_reason = (from.flags >> XEN_DOMINF_shutdownshift) & XEN_DOMINF_shutdownmask;
+  to.vcpus_online = from.nr_online_vcpus;
   std::copy_n(from.handle, to.handle.size(), to.handle.begin());
   return to;
 }

@@ -29,6 +29,7 @@ struct DomainInfo {
   bool paused = false;
   bool shut_down = false;
   unsigned shutdown_reason = 0;  ///< SHUTDOWN_* of xen/sched.h, when shut down
+  unsigned vcpus_online = 0;     ///< those with a state; 0 until the domain is built
   DomainHandle handle{};
 };
 

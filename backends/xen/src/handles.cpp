@@ -33,15 +33,21 @@ Result<EventChannels> open_event_channels() {
   return opened<EventChannels>(xenevtchn_open, "/dev/xen/evtchn");
 }
 
-Result<Handles> Handles::open(DomainId domain) {
+Result<Handles> Handles::open(DomainId domain, Channels channels) {
   Handles handles;
   TRIVET_ASSIGN(handles.device_model, opened<DeviceModel>(xendevicemodel_open, "/dev/xen/privcmd"));
   TRIVET_ASSIGN(handles.foreign_memory, opened<ForeignMemory>(xenforeignmemory_open, "/dev/xen/privcmd"));
   TRIVET_ASSIGN(handles.event_channels, open_event_channels());
   TRIVET_TRY(restricted(xendevicemodel_restrict(handles.device_model.get(), domain), "device model calls", domain));
   TRIVET_TRY(restricted(xenforeignmemory_restrict(handles.foreign_memory.get(), domain), "memory mapping", domain));
+  // The kernel takes it once, and an error for the second time would end restrict_process half done.
+  if (channels == Channels::later) return handles;
   TRIVET_TRY(restricted(xenevtchn_restrict(handles.event_channels.get(), domain), "event channels", domain));
   return handles;
+}
+
+Result<void> restrict_process(DomainId domain) {
+  return restricted(xentoolcore_restrict_all(domain), "all handles", domain);
 }
 
 }  // namespace trivet::xen

@@ -32,8 +32,14 @@ struct Handles {
   EventChannels event_channels;
 
   /// `not_found`, `permission`: the host's devices; `unsupported`: a kernel before 4.14, which cannot restrict.
-  static Result<Handles> open(DomainId domain);
+  /// `later`: what `restrict_process` can restrict only if it is not yet, is left to it.
+  enum class Channels : bool { restricted, later };
+  static Result<Handles> open(DomainId domain, Channels channels = Channels::restricted);
 };
+
+/// Restricts every handle of Xen's libraries in this process, also those that stand behind others: libxendevicemodel
+/// keeps one for hypercalls that its own restriction leaves as it is. Source: xentoolcore.h, xentoolcore_restrict_all.
+Result<void> restrict_process(DomainId domain);
 
 /// An event channel handle for this domain's own interrupts (VIRQs), which a restricted one cannot bind.
 Result<EventChannels> open_event_channels();

@@ -6,12 +6,24 @@
 
 #include "cpuid_x86_64.hpp"
 #include "device.hpp"
+#include "domain_succession.hpp"
 #include "vm.hpp"
 
 namespace trivet::xen {
 namespace {
 
+constexpr auto create_operation = "create a VM";
 constexpr auto attach_operation = "attach to a VM";
+constexpr auto follow_operation = "follow a VM";
+constexpr auto drop_operation = "drop privileges";
+
+Result<DomainId> domain_of(VmId id, const char* operation) {
+  const auto number = static_cast<std::uint64_t>(id);
+  if (number != 0 && number < DOMID_FIRST_RESERVED) return static_cast<DomainId>(number);
+  return Error(
+      Errc::invalid_argument, operation,
+      "domain " + std::to_string(number) + ": a guest's number is 1 to " + std::to_string(DOMID_FIRST_RESERVED - 1));
+}
 
 }  // namespace
 
@@ -79,26 +91,45 @@ std::uint64_t XenHypervisor::limit(Limit limit) const noexcept {
   return 0;
 }
 
+Result<const Domctl*> XenHypervisor::control(const char* operation) const {
+  if (domctl_) return &*domctl_;
+  return Error(Errc::permission, operation, "this process has given up Xen's control interface");
+}
+
 Result<std::unique_ptr<Vm>> XenHypervisor::create(const VmConfig& config) {
-  TRIVET_ASSIGN(auto vm, XenVm::create(domctl_, config, physical_address_bits(cpuid_)));
+  TRIVET_ASSIGN(const auto* domctl, control(create_operation));
+  TRIVET_ASSIGN(auto vm, XenVm::create(*domctl, config, physical_address_bits(cpuid_)));
+  lent_ = true;
   return std::unique_ptr<Vm>(std::move(vm));
 }
 
 Result<std::unique_ptr<Vm>> XenHypervisor::attach(VmId id, const AttachConfig& config) {
-  const auto number = static_cast<std::uint64_t>(id);
-  if (number == 0 || number >= DOMID_FIRST_RESERVED) {
-    return Error(
-        Errc::invalid_argument, attach_operation,
-        "domain " + std::to_string(number) + ": a guest's number is 1 to " + std::to_string(DOMID_FIRST_RESERVED - 1));
-  }
+  TRIVET_ASSIGN(const auto domain, domain_of(id, attach_operation));
+  TRIVET_TRY(control(attach_operation));
   if (config.vcpu_state) {
     return Error(Errc::permission, attach_operation,
-                 "vCPU state of domain " + std::to_string(number) +
+                 "vCPU state of domain " + std::to_string(domain) +
                      ": its handles are those of a device model, which Xen shows none",
                  Blame::host);
   }
-  TRIVET_ASSIGN(auto vm, XenVm::attach(static_cast<DomainId>(number), physical_address_bits(cpuid_)));
+  TRIVET_ASSIGN(auto vm, XenVm::attach(domain, physical_address_bits(cpuid_)));
+  attached_ = domain;
   return std::unique_ptr<Vm>(std::move(vm));
+}
+
+Result<std::unique_ptr<Succession>> XenHypervisor::follow(VmId id) {
+  TRIVET_ASSIGN(const auto domain, domain_of(id, follow_operation));
+  TRIVET_ASSIGN(const auto* domctl, control(follow_operation));
+  TRIVET_ASSIGN(auto succession, DomainSuccession::create(*domctl, domain));
+  lent_ = true;
+  return std::unique_ptr<Succession>(std::move(succession));
+}
+
+Result<void> XenHypervisor::drop_privileges() {
+  if (lent_) return Error(Errc::bad_state, drop_operation, "a VM that was made or followed here takes them");
+  domctl_.reset();
+  const DomainId domain = attached_;
+  return domain == 0 ? Result<void>{} : restrict_process(domain);
 }
 
 }  // namespace trivet::xen

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <trivet/core/hypervisor.hpp>
@@ -22,12 +24,18 @@ class XenHypervisor final : public Hypervisor {
   Result<std::vector<CpuidEntry>> supported_cpuid() const override { return cpuid_; }
   Result<std::unique_ptr<Vm>> create(const VmConfig& config) override;
   Result<std::unique_ptr<Vm>> attach(VmId id, const AttachConfig& config) override;
+  Result<std::unique_ptr<Succession>> follow(VmId id) override;
+  Result<void> drop_privileges() override;
 
  private:
   XenHypervisor(Domctl domctl, std::vector<CpuidEntry> cpuid) noexcept
       : domctl_(std::move(domctl)), cpuid_(std::move(cpuid)) {}
 
-  Domctl domctl_;
+  Result<const Domctl*> control(const char* operation) const;
+
+  std::optional<Domctl> domctl_;    // until privileges are dropped
+  std::atomic<bool> lent_ = false;  // to a VM or a succession, for good
+  std::atomic<DomainId> attached_ = 0;
   std::vector<CpuidEntry> cpuid_;
 };
 

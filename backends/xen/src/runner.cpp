@@ -78,8 +78,7 @@ std::optional<Exit> exit_of(unsigned reason) {
 Result<std::unique_ptr<ServerRunner>> ServerRunner::create(const Context& context, IoreqServer& server,
                                                            Memory& memory) {
   TRIVET_ASSIGN(auto kick_event, Event::create());
-  TRIVET_ASSIGN(auto end_watch,
-                EndWatch::create(context.attached() ? EndWatch::Of::attached : EndWatch::Of::ours, context.domain));
+  TRIVET_ASSIGN(auto end_watch, EndWatch::create(context.attached() ? EndWatch::Of::attached : EndWatch::Of::ours));
   std::unique_ptr<ServerRunner> runner(
       new ServerRunner(context, server, memory, std::move(kick_event), std::move(end_watch)));
   runner->waiting_.reset(::epoll_create1(EPOLL_CLOEXEC));

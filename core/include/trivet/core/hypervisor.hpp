@@ -9,12 +9,10 @@
 #include <trivet/core/arch.hpp>
 #include <trivet/core/capability.hpp>
 #include <trivet/core/result.hpp>
+#include <trivet/core/succession.hpp>
 #include <trivet/core/vm.hpp>
 
 namespace trivet {
-
-/// A VM that someone else made, in its hypervisor's numbering (Xen: the domain id).
-enum class VmId : std::uint64_t {};
 
 /// What an attached VM is wanted for.
 struct AttachConfig {
@@ -41,6 +39,14 @@ class Hypervisor {
   /// A Vm for one that a toolstack made (P9): memory, I/O claims, interrupts. `unsupported` names Cap::attach where
   /// there is none.
   virtual Result<std::unique_ptr<Vm>> attach(VmId id, const AttachConfig& config) = 0;
+
+  /// Keeps up with a VM that a toolstack made, through its reboots. `not_found`: no such VM, or it has no memory yet;
+  /// `unsupported` names Cap::attach where there is none.
+  virtual Result<std::unique_ptr<Succession>> follow(VmId id);
+
+  /// Gives up what serving the VM attached here does not take, in the whole process; `create`, `attach` and `follow`
+  /// may fail with `permission` from now on. `bad_state`: a VM was made here, which takes all of it (caller).
+  virtual Result<void> drop_privileges();
 };
 
 }  // namespace trivet
