@@ -84,8 +84,11 @@ stage_tidy() {
 
 stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e$' --verbose -j "$jobs"; }
 stage_e2e_slow() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e_slow$' --verbose -j "$jobs"; }
-# The build with Xen: everything on KVM again, and on Xen in its testbed.
-stage_xen() { configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e)$' --verbose -j "$jobs"; }
+# The build with Xen: everything on KVM again, and on Xen in its testbed; what its memory costs beside the other build's.
+stage_xen() {
+  configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e)$' --verbose -j "$jobs" &&
+    configure_and_build release && tests/bench/memory/two_builds.sh build/release build/release-xen 10 guest_memory
+}
 # MSHV on its simulator: the suite, lies of the simulator that must be noticed, the emulator against KVM, and its speed beside its decoder's.
 stage_mshv() {
   cmake --build --preset release --parallel "$jobs" --target trivet-conformance trivet_mshv_preload unit_mshv trivet-emulator-diff bench_emulator &&
