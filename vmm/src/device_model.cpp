@@ -75,7 +75,7 @@ Result<void> DeviceModel::Impl::build(const BackendRegistry& registry) {
     runners.push_back(std::make_unique<RunnerThread>(
         *runner, gate, BusIo::Targets{ports, addresses, pci.get(), memory.get()}, first_run));
   }
-  return {};
+  return hypervisor->drop_privileges();
 }
 
 Result<void> DeviceModel::Impl::map_memory() {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # In the Xen testbed with xl's daemons: guests that xl made, with trivet dm serving them. Leaves logs, statuses and disks in OUT.
-# usage: xl_dm.sh OUT NONCE CASE...     (OUT/guest holds the guest's files; a case is "TYPE VCPUS")
+# usage: xl_dm.sh OUT NONCE CASE...     (OUT/guest holds the guest's files; a case is "TYPE VCPUS END", END as trivet.do takes it)
 set -uo pipefail
 . "$(dirname "$0")/../lib.sh"
 out=$1 nonce=$2 guest=$1/guest
 shift 2
 
-# config TYPE VCPUS DO: makes /tmp/linux.cfg.
+# config TYPE VCPUS END: makes /tmp/linux.cfg.
 config() {
   cat >/tmp/linux.cfg <<CONFIG
 type = "$1"
@@ -19,7 +19,7 @@ memory = 256
 vcpus = $2
 # Under emulation Xen cannot decode RDTSCP; the default mode needs it.
 tsc_mode = "native"
-on_reboot = "destroy"
+on_reboot = "restart"
 on_crash = "destroy"
 CONFIG
 }
@@ -29,22 +29,30 @@ serve() {
   shift 2
   "$TRIVET_BIN" dm --domid "$domid" "$@" </dev/null >"/tmp/$name.dm" 2>"/tmp/$name.err" &
   dm=$!
-  wait_for '^ready' "/tmp/$name.dm" 30
+  wait_for '^ready' "/tmp/$name.dm" 60
+}
+# privileges PID: of the process that serves.
+privileges() {
+  local worker
+  worker=$(cat "/proc/$1/task/$1/children")
+  grep -E '^(NoNewPrivs|Seccomp|Cap[A-Z][a-z]*):' "/proc/${worker% }/task"/*/status | sed 's/^.*task.//'
+  ls -l "/proc/${worker% }/fd"
 }
 
 for case in "$@"; do
-  read -r type vcpus _ <<<"$case"
+  read -r type vcpus end <<<"$case"
   case=$type-$vcpus
   log=/var/log/xen/console/guest-linux.log
   : >$log
   cp "$guest/disk.img" "/tmp/$case.img" && chmod u+w "/tmp/$case.img"
-  config "$type" "$vcpus" poweroff
+  config "$type" "$vcpus" "$end"
   started=$EPOCHREALTIME
   xl create -p /tmp/linux.cfg >/tmp/xl.log 2>&1 || { cat /tmp/xl.log >&2; exit 1; }
   domid=$(xl domid linux)
   serve "$case" "$domid" --block "path=/tmp/$case.img" --rng --console "output=/tmp/$case.hvc1" || cat "/tmp/$case".{dm,err} >&2
+  privileges $dm >"$out/$case.privileges"
   xl unpause linux
-  wait_for TRIVET-DONE $log 120
+  wait_for '^domain [0-9]+ ended$|^none came' "/tmp/$case.dm" 300 || { kill $dm; tail -n 5 $log /tmp/$case.dm /var/log/xen/xl-linux.log; }
   wait $dm
   echo $? >"$out/$case.status"
   for ((i = 0; i < 50; i++)); do xl domid linux >/dev/null 2>&1 || break; sleep 0.2; done

@@ -29,7 +29,7 @@ struct DeviceModelConfig {
 
 /// Serves virtio devices to a VM that a toolstack made (P9): each is a PCI function with MSI-X on bus 0, beside
 /// whatever else serves that VM. It owns no vCPU and no memory: it maps the guest's, takes the accesses to its own
-/// functions, and leaves nothing behind.
+/// functions, and leaves nothing behind. Once made it can reach that VM on the hypervisor, and no other.
 ///
 /// The VM must not have started, since it looks for its devices once: make it paused (`xl create -p`). A PVH guest is
 /// given a PCI host in its ACPI tables, which its toolstack leaves out (see `graft_pci_host`). An HVM guest has one,
