@@ -83,7 +83,7 @@ TEST_F(XenSuccessionTest, TheNextOneIsFoundHeldAndLetGo) {
 }
 
 TEST_F(XenSuccessionTest, NobodyTakesThePlaceOfOneThatWantsNone) {
-  for (const unsigned reason : {SHUTDOWN_poweroff, SHUTDOWN_suspend, SHUTDOWN_MAX + 1}) {
+  for (const unsigned reason : std::initializer_list<unsigned>{SHUTDOWN_poweroff, SHUTDOWN_suspend, SHUTDOWN_MAX + 1}) {
     ASSERT_NO_FATAL_FAILURE(follow());
     if (IsSkipped()) return;
     if (reason <= SHUTDOWN_MAX) {
