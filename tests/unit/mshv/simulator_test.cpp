@@ -135,7 +135,7 @@ TEST(MshvSimulator, UndoesWhatAnInputWrote) {
   EXPECT_EQ(io.rdi, 0x2000U);
   EXPECT_EQ(client.get(abi::reg::rax + 1).low, 4U);
   EXPECT_EQ(client.get(abi::reg::rax + 7).low, 0x2000U);
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(*client.ram.at(0x2000 + i), std::byte(i + 1));
+  for (std::uint8_t i = 0; i < 4; ++i) EXPECT_EQ(*client.ram.at(std::uint64_t{0x2000} + i), std::byte(i + 1));
 }
 
 TEST(MshvSimulator, TellsAFetchFromNowhere) {
