@@ -3,9 +3,6 @@
 # Wrong input of every kind to trivet run: one clear line, the right exit status, no crash, nothing harmed.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
-need_program
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
-"$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
+need_guest
 cp "$out/guest/disk.img" "$out/guest/disk.before"
 in_testbed "$out" bad_input.sh

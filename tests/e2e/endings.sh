@@ -3,8 +3,5 @@
 # Every way a run can end, by the guest and by a signal: the exit status is right, the terminal is as it was, nothing stays behind.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
-need_program
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
-"$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
+need_guest
 in_testbed "$out" endings.sh

@@ -4,10 +4,7 @@
 # serial port; it gets to userspace by them, and resets the machine through the keyboard controller.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
-need_program
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
-"$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
+need_guest
 in_testbed "$out" legacy_pc.sh || { echo "the testbed failed"; exit 1; }
 log=$out/legacy.log
 check "exit status 0" is "$(cat "$out/legacy.status")" 0

@@ -43,6 +43,14 @@ need_program() {
   [ -x "$TRIVET_BIN" ] || { echo "no program at $TRIVET_BIN: build it, or set TRIVET_BIN" >&2; exit 2; }
 }
 
+# need_guest: the program under test, and the guest's files in $out/guest; $out goes when the test ends.
+need_guest() {
+  need_program
+  out=$(mktemp -d)
+  trap 'rm -rf "$out"' EXIT
+  "$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
+}
+
 # in_testbed OUT SCRIPT ARGUMENT...: a script of tests/e2e/inside in the testbed; OUT is the folder for what it leaves.
 in_testbed() {
   local out=$1 script=$2

@@ -4,10 +4,7 @@
 # controllers in the hypervisor and with local APICs only (on Xen: HVM and PVH domains; on MSHV: the simulator, in the testbed of KVM); what the guest wrote is on the disk.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
-need_program
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
-"$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
+need_guest
 nonce=$(od -An -N8 -tx8 /dev/urandom | tr -d ' \n')
 # form, vCPUs, --platform, the interrupts that the guest must see
 case $E2E_HYPERVISOR in

@@ -4,9 +4,6 @@
 set -uo pipefail
 export E2E_HYPERVISOR=xen
 . "$(dirname "$0")/lib.sh"
-need_program
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
-"$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
+need_guest
 testbed_options=(--xl)
 in_testbed "$out" xen_bad_input.sh
