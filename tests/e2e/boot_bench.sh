@@ -14,9 +14,9 @@ trap 'rm -rf "$out"' EXIT
 
 # median FILE VMM COLUMN
 median() { awk -v vmm="$2" -v column="$3" '$1 == vmm { print $column }' "$1" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-# timed TEXT VALUE OPERATOR LIMIT: prints the bar and whether it holds; bar fails, too, where it does not.
+# timed TEXT VALUE OPERATOR LIMIT: prints the bar and whether it holds; bar fails, too, where it does not. What was not measured holds nothing.
 timed() {
-  if awk -v a="$2" -v b="$4" "BEGIN { exit !(a $3 b) }"; then echo "$1 (bar $3 $4: held)"; else echo "$1 (bar $3 $4: short)" && return 1; fi
+  if [[ $2 =~ ^[0-9.]+$ ]] && awk -v a="$2" -v b="$4" "BEGIN { exit !(a $3 b) }"; then echo "$1 (bar $3 $4: held)"; else echo "$1 (bar $3 $4: short)" && return 1; fi
 }
 bar() { timed "$@" || failed=$((failed + 1)); }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }

@@ -56,9 +56,10 @@ for ((i = 0; i < repetitions; i++)); do
     if [ "$mode" = boot ]; then
       while read -r -t 60 line <&5; do
         [[ $line == *TRIVET-INIT* ]] || continue
-        seconds=$(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f", b - a }')
+        ended=$EPOCHREALTIME
         kill -STOP $pid && rss=$(rss_without_guest $pid)
         kill -CONT $pid
+        seconds=$(awk -v a="$started" -v b="$ended" 'BEGIN { printf "%.3f", b - a }')
         break
       done
     else
