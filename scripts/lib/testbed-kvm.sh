@@ -18,10 +18,21 @@ prepare_kvm() {
     make_kvm_host "$kernel" || die 125 "could not make the testbed's initramfs"
 }
 
+make_tsc_khz() {
+  "${CC:-cc}" -O2 -o "$1/tsc-khz" "$trivet_root/scripts/lib/tsc-khz.c"
+}
+
+# tsc_khz: the frequency of the time stamp counter, which is this machine's. Linux in the testbed would calibrate it; on a machine that is busy at
+# that moment it finds a third of it, and its clock, and each guest's, then runs three times as fast as time.
+tsc_khz() {
+  local folder
+  folder=$(in_cache "testbed/tsc-khz-$(digest "$trivet_root/scripts/lib/tsc-khz.c")" make_tsc_khz) && "$folder/tsc-khz"
+}
+
 # kvm_machine FOLDER LINE MEMORY: prints QEMU's options for the machine, one a line. SVM with nested paging is what makes KVM real in it.
 kvm_machine() {
   printf '%s\n' -M pc,usb=off,i8042=off,vmport=off,smm=off -cpu EPYC,+svm,+npt -m "${3:-2048}" -kernel "$1/vmlinux" -initrd "$1/initrd" \
-    -append "console=ttyS0 $2"
+    -append "console=ttyS0 tsc_early_khz=$(tsc_khz) $2"
 }
 
 # kvm_path: what goes before PATH in the testbed.

@@ -3,6 +3,7 @@
 # Linux without ACPI finds no local APIC and lives on PICs and PIT alone: ours, where the hypervisor has local APICs only. They bring its timer and its
 # serial port; it gets to userspace by them, and resets the machine through the keyboard controller.
 set -uo pipefail
+E2E_PLATFORM=${E2E_PLATFORM:-irqchip=split}
 . "$(dirname "$0")/lib.sh"
 need_guest
 in_testbed "$out" legacy_pc.sh || { echo "the testbed failed"; exit 1; }

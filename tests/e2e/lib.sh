@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # Shared by the end-to-end tests; to be sourced by bash. A test is a series of named checks; finish prints the sum and gives the exit status.
 # E2E_HYPERVISOR (kvm) is what guests run on, and the testbed; mshv is the simulator in the testbed of KVM. The program under test is TRIVET_BIN
-# (build/release/bin/trivet, for Xen build/release-xen/...).
+# (build/release/bin/trivet, for Xen build/release-xen/...). E2E_PLATFORM, if set, is the --platform of every guest.
 
 e2e_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 E2E_HYPERVISOR=${E2E_HYPERVISOR:-kvm}
@@ -10,12 +10,13 @@ case $E2E_HYPERVISOR in
   *) e2e_build=$e2e_root/build/release ;;
 esac
 TRIVET_BIN=${TRIVET_BIN:-$e2e_build/bin/trivet}
+platform_options=(${E2E_PLATFORM:+--platform "$E2E_PLATFORM"})
 # More for scripts/testbed; for the script that sources this to set.
 testbed_options=()
 passed=0
 failed=0
 
-# check NAME COMMAND...: passes if the command succeeds.
+# check NAME COMMAND...: passes if the command succeeds, and says so.
 check() {
   local name=$1
   shift
@@ -25,6 +26,7 @@ check() {
   else
     failed=$((failed + 1))
     echo "FAIL $name: $*"
+    return 1
   fi
 }
 
@@ -57,6 +59,7 @@ in_testbed() {
   shift 2
   "$e2e_root/scripts/testbed" "${E2E_HYPERVISOR/mshv/kvm}" "${testbed_options[@]}" --timeout "${E2E_TIMEOUT:-420}" --out "$out" \
     --env "TRIVET_BIN=$TRIVET_BIN" --env "E2E_HYPERVISOR=$E2E_HYPERVISOR" --env "E2E_MEMORY=${E2E_MEMORY:-512}" \
+    --env "E2E_PLATFORM=${E2E_PLATFORM:-}" \
     -- "$e2e_root/tests/e2e/inside/$script" "$out" "$@"
 }
 
@@ -119,7 +122,7 @@ linux_command() {
   local kernel=$1 initrd=$2 cmdline=$3
   shift 3
   command=("$TRIVET_BIN" run --hypervisor "$E2E_HYPERVISOR" --memory "size_mib=${E2E_MEMORY:-512}"
-    --kernel "path=$kernel,initrd=$initrd,cmdline=\"console=ttyS0 panic=1 $cmdline\"" "$@")
+    --kernel "path=$kernel,initrd=$initrd,cmdline=\"console=ttyS0 panic=1 $cmdline\"" "${platform_options[@]}" "$@")
   [ "$E2E_HYPERVISOR" != mshv ] || command=("$e2e_root/scripts/with-mshv-simulator" --build "${TRIVET_BIN%/bin/*}" "${command[@]}")
 }
 

@@ -14,10 +14,10 @@ using trivet::CpuidEntry;
 using trivet::Errc;
 using trivet::StateElement;
 
-bool msr_is(const trivet::VcpuState& state, std::uint32_t index, std::uint64_t value) {
-  if (!state.msrs) return false;
-  const auto found = std::ranges::find(*state.msrs, index, &trivet::MsrValue::index);
-  return found != state.msrs->end() && found->value == value;
+// Inlined, GCC 12 takes the optional for uninitialized (bug 80635).
+[[gnu::noinline]] bool msr_is(const trivet::VcpuState& state, std::uint32_t index, std::uint64_t value) {
+  const auto is_it = [&](const trivet::MsrValue& msr) { return msr.index == index && msr.value == value; };
+  return state.msrs && std::ranges::any_of(*state.msrs, is_it);
 }
 
 // Whether a state with masked NMIs is taken: a hypervisor that does not show the mask refuses it by name. The vCPU has

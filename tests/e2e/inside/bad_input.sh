@@ -24,7 +24,7 @@ refuses() {
     head -n 5 "$bad/err" "$bad/out" | cut -c1-300 | sed 's/^/     /'
   fi
 }
-run() { echo "$TRIVET_BIN" run --hypervisor kvm --memory size_mib=128; }
+run() { echo "$TRIVET_BIN" run --hypervisor kvm "${platform_options[@]}" --memory size_mib=128; }
 kernel_refused() { refuses 1 "$1" "$2" $(run) --kernel "path=$3"; }
 
 # cut FILE BYTES NAME: the first BYTES of FILE.

@@ -28,7 +28,7 @@ check "triple fault: one line says so" has '[Tt]riple fault' /tmp/err
 # The built-in guest finds a device that does not answer: it says so, and the run fails.
 mkfifo /tmp/silent
 exec 9<>/tmp/silent
-timeout 120 "$TRIVET_BIN" run --hypervisor kvm --rng source=/tmp/silent </dev/null >/tmp/log 2>/tmp/err
+timeout 120 "$TRIVET_BIN" run --hypervisor kvm "${platform_options[@]}" --rng source=/tmp/silent </dev/null >/tmp/log 2>/tmp/err
 status=$?
 exec 9>&-
 check "a failing tour: the guest said so" has '^guest: FAILED' /tmp/log
@@ -41,7 +41,7 @@ cat >/tmp/signalled <<SIGNALLED
 stty -a >/tmp/tty.before
 linux_command "$guest/vmlinux" "$guest/initrd" "quiet trivet.do=idle" --vcpu num=1 --block path=/tmp/signal.img
 "\${command[@]}" </dev/tty >/dev/tty 2>/tmp/err &
-wait_for '^TRIVET-DONE idle' /tmp/log 60 || echo "never idle" >/tmp/tty.during
+wait_for '^TRIVET-DONE idle' /tmp/log 60 || { echo "never idle, after \$SECONDS s" && threads \$!; } >/tmp/tty.during
 stty -a >>/tmp/tty.during
 started=\$SECONDS
 kill -\$1 \$!
@@ -58,7 +58,7 @@ for signal in TERM INT QUIT HUP; do
   # -f flushes each write, so that the guest's marker is seen in the log while it runs.
   timeout 100 script -qfec "bash /tmp/signalled $signal" /tmp/log </dev/null >/dev/null 2>&1
   number=$(kill -l $signal)
-  check "SIG$signal: the guest was running" hasnt 'never idle' /tmp/tty.during
+  check "SIG$signal: the guest was running" hasnt 'never idle' /tmp/tty.during || { show /tmp/tty.during; show /tmp/log; }
   check "SIG$signal: the terminal was raw while it ran" has '(^| )-icanon' /tmp/tty.during
   check "SIG$signal: the terminal is as it was" cmp /tmp/tty.before /tmp/tty.after
   check "SIG$signal: exit status 128+$number" is "$(cat /tmp/status 2>/dev/null)" $((128 + number))

@@ -6,7 +6,7 @@ set -uo pipefail
 . "$(dirname "$0")/../lib.sh"
 out=$1
 started=$EPOCHREALTIME
-linux_command "$out/guest/vmlinux" "$out/guest/initrd" "quiet acpi=off trivet.do=reboot" --platform irqchip=split
+linux_command "$out/guest/vmlinux" "$out/guest/initrd" "quiet acpi=off trivet.do=reboot"
 timeout 120 "${command[@]}" </dev/null >/tmp/legacy.log 2>/tmp/legacy.err
 echo $? >"$out/legacy.status"
 echo "exit status $(cat "$out/legacy.status") after $(seconds_since "$started") s"

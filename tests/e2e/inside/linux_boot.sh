@@ -6,6 +6,7 @@ set -uo pipefail
 . "$(dirname "$0")/../lib.sh"
 out=$1 nonce=$2
 shift 2
+platform_options=() # each case has its own
 for case in "$@"; do
   read -r form vcpus platform _ <<<"$case"
   case=$form-$vcpus-${platform//,/+}
