@@ -54,13 +54,15 @@ Result<void> Router::signal_msi(const MsiMessage& message) noexcept {
   return Error::from_errno(errno, "raise a message-signalled interrupt");
 }
 
-/// An HVM guest that asked Xen for a pirq writes its number as the destination, and vector 0, which no other message
-/// has. Source: Linux arch/x86/pci/xen.c, xen_msi_compose_msg; xen/arch/x86/hvm/irq.c, hvm_inject_msi.
+/// An HVM guest that asked Xen for a pirq writes its number as the destination, with vector 0; Xen takes every such
+/// message for one, whatever its delivery mode. The mode tells it from an entry half written: up to Linux 5.10 it is 3
+/// (reserved), edge and asserted; since, 7 (ExtINT) and nothing else.
+/// Source: Linux arch/x86/pci/xen.c, xen_msi_compose_msg; xen/arch/x86/hvm/irq.c, hvm_inject_msi.
 bool Router::masked_elsewhere(const MsiMessage& message) const noexcept {
   constexpr std::uint32_t vector_bits = 0xff;
-  constexpr std::uint32_t pirq_data = 0x4300;  // edge, asserted, delivery mode 3
+  constexpr std::uint32_t pirq_mode = 0x300;  // what 3 and 7 have in common
   constexpr std::uint64_t destination_bits = 0xffff'ff00'000f'f000;
-  return (message.data & vector_bits) == 0 && (message.data & pirq_data) == pirq_data &&
+  return (message.data & vector_bits) == 0 && (message.data & pirq_mode) == pirq_mode &&
          (message.address & destination_bits) != 0;
 }
 

@@ -51,8 +51,9 @@ TRIVET_XEN_COLD Error failed(const Context& context, const char* what) {
 
 Result<void> watch(int set, int fd, Source source) {
   epoll_event event{};
-  // Edges for the events, which are taken to the last: the level would have the kernel look twice for each.
-  event.events = source == Source::accesses ? EPOLLIN | EPOLLET : EPOLLIN;
+  // By level, the events too: one that comes while others are being taken wakes nobody, so that an edge would not tell
+  // of it. Source: Linux drivers/xen/evtchn.c, evtchn_interrupt, evtchn_read.
+  event.events = EPOLLIN;
   event.data.u32 = source;
   if (::epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0) return {};
   return Error::from_errno(errno, run_operation, "wait for its events");
@@ -97,7 +98,7 @@ Result<std::unique_ptr<ServerRunner>> ServerRunner::create(const Context& contex
 Result<Exit> ServerRunner::run(IoHandler& io) {
   const Turn turn(driven_);
   if (!turn.ok()) return busy(run_operation, context_);
-  // The descriptor tells of an event once: what an earlier run left for an error, or a kick, is looked for here.
+  // What an earlier run took the event of, and left for an error, is looked for here.
   if (!kicker_.pending()) TRIVET_TRY(catch_up(io));
   return loop(io);
 }

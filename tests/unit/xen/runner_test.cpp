@@ -3,6 +3,8 @@
 #include <atomic>
 #include <gmock/gmock.h>
 #include <poll.h>
+#include <set>
+#include <sys/epoll.h>
 #include <thread>
 
 #include "support.hpp"
@@ -12,6 +14,7 @@ namespace {
 
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::IsSupersetOf;
 
 using XenRunnerTest = XenTest;
 
@@ -21,7 +24,8 @@ bool readable(int fd) {
 }
 
 TEST_F(XenRunnerTest, PortsOfEverySizeArriveAndAreAnswered) {
-  // mov dx, 0x510; in al, dx; inc dx; in ax, dx; inc dx; in eax, dx; out dx, eax; out dx, ax; out dx, al; cli; hlt
+  // mov dx, 0x510; in al, dx; inc dx; in ax, dx; inc dx; in eax, dx; out dx,
+  // eax; out dx, ax; out dx, al; cli; hlt
   load({0xba, 0x10, 0x05, 0xec, 0x42, 0xed, 0x42, 0x66, 0xed, 0x66, 0xef, 0xef, 0xee, 0xfa, 0xf4});
   if (HasFatalFailure() || IsSkipped()) return;
   io.answer = [](const Seen&) { return std::uint64_t{0x87654321}; };
@@ -40,7 +44,8 @@ TEST_F(XenRunnerTest, AFullDomainServesPortsToo) {
 }
 
 TEST_F(XenRunnerTest, StringInstructionsComeElementByElement) {
-  // mov si, 0x2000; mov di, 0x2100; mov dx, 0x510; mov cx, 3; rep outsw; mov cx, 3; rep insb; cli; hlt
+  // mov si, 0x2000; mov di, 0x2100; mov dx, 0x510; mov cx, 3; rep outsw; mov
+  // cx, 3; rep insb; cli; hlt
   load({0xbe, 0x00, 0x20, 0xbf, 0x00, 0x21, 0xba, 0x10, 0x05, 0xb9, 0x03,
         0x00, 0xf3, 0x6f, 0xb9, 0x03, 0x00, 0xf3, 0x6c, 0xfa, 0xf4});
   if (HasFatalFailure() || IsSkipped()) return;
@@ -65,8 +70,8 @@ TEST_F(XenRunnerTest, StringInstructionsGoBackwardsWithTheDirectionFlag) {
 }
 
 TEST_F(XenRunnerTest, MemoryAccessesOfEverySizeArrive) {
-  // mov ebx, 0xd0000000; mov al, [ebx]; mov ax, [ebx + 2]; mov eax, [ebx + 4]; mov [ebx + 8], eax; movq mm0, [ebx +
-  // 16]; movq [ebx + 24], mm0; cli; hlt
+  // mov ebx, 0xd0000000; mov al, [ebx]; mov ax, [ebx + 2]; mov eax, [ebx + 4];
+  // mov [ebx + 8], eax; movq mm0, [ebx + 16]; movq [ebx + 24], mm0; cli; hlt
   load32({0xbb, 0x00, 0x00, 0x00, 0xd0, 0x8a, 0x03, 0x66, 0x8b, 0x43, 0x02, 0x8b, 0x43, 0x04,
           0x89, 0x43, 0x08, 0x0f, 0x6f, 0x43, 0x10, 0x0f, 0x7f, 0x43, 0x18, 0xfa, 0xf4});
   if (HasFatalFailure() || IsSkipped()) return;
@@ -81,7 +86,8 @@ TEST_F(XenRunnerTest, MemoryAccessesOfEverySizeArrive) {
 }
 
 TEST_F(XenRunnerTest, ALockedReadModifyWriteIsALoadThenAStore) {
-  // mov ebx, 0xd0000000; mov eax, 5; lock xadd [ebx], eax; mov [0x2000], eax; cli; hlt
+  // mov ebx, 0xd0000000; mov eax, 5; lock xadd [ebx], eax; mov [0x2000], eax;
+  // cli; hlt
   load32({0xbb, 0x00, 0x00, 0x00, 0xd0, 0xb8, 0x05, 0x00, 0x00, 0x00, 0xf0,
           0x0f, 0xc1, 0x03, 0xa3, 0x00, 0x20, 0x00, 0x00, 0xfa, 0xf4});
   if (HasFatalFailure() || IsSkipped()) return;
@@ -95,8 +101,8 @@ TEST_F(XenRunnerTest, ALockedReadModifyWriteIsALoadThenAStore) {
 }
 
 TEST_F(XenRunnerTest, MovsBetweenMemoryAndADeviceComesWithAPointer) {
-  // mov esi, 0x2000; mov edi, 0xd0000000; mov ecx, 4; rep movsd; mov esi, 0xd0000000; mov edi, 0x3000; mov ecx, 4; rep
-  // movsd; cli; hlt
+  // mov esi, 0x2000; mov edi, 0xd0000000; mov ecx, 4; rep movsd; mov esi,
+  // 0xd0000000; mov edi, 0x3000; mov ecx, 4; rep movsd; cli; hlt
   load32({0xbe, 0x00, 0x20, 0x00, 0x00, 0xbf, 0x00, 0x00, 0x00, 0xd0, 0xb9, 0x04, 0x00, 0x00, 0x00, 0xf3, 0xa5, 0xbe,
           0x00, 0x00, 0x00, 0xd0, 0xbf, 0x00, 0x30, 0x00, 0x00, 0xb9, 0x04, 0x00, 0x00, 0x00, 0xf3, 0xa5, 0xfa, 0xf4});
   if (HasFatalFailure() || IsSkipped()) return;
@@ -228,7 +234,8 @@ TEST_F(XenRunnerTest, StateOfARunningVcpuIsBadState) {
 }
 
 TEST_F(XenRunnerTest, DrainFinishesAReadWithoutRunningTheGuestOn) {
-  // mov dx, 0x500; out dx, al; inc dx; in al, dx; again: inc dword [0x2000]; jmp again
+  // mov dx, 0x500; out dx, al; inc dx; in al, dx; again: inc dword [0x2000];
+  // jmp again
   load({0xba, 0x00, 0x05, 0xee, 0x42, 0xec, 0x66, 0xff, 0x06, 0x00, 0x20, 0xeb, 0xf9});
   if (HasFatalFailure() || IsSkipped()) return;
   // Nobody serves: the guest stops at its first access, half done.
@@ -263,8 +270,8 @@ TEST_F(XenRunnerTest, DrainFinishesAReadWithoutRunningTheGuestOn) {
 }
 
 TEST_F(XenRunnerTest, PciConfigurationComesByFunction) {
-  // mov eax, 0x80001008; mov dx, 0xcf8; out dx, eax; mov dx, 0xcfc; in eax, dx; out dx, eax; mov dx, 0xcfe; in ax, dx;
-  // cli; hlt
+  // mov eax, 0x80001008; mov dx, 0xcf8; out dx, eax; mov dx, 0xcfc; in eax, dx;
+  // out dx, eax; mov dx, 0xcfe; in ax, dx; cli; hlt
   load({0x66, 0xb8, 0x08, 0x10, 0x00, 0x80, 0xba, 0xf8, 0x0c, 0x66, 0xef, 0xba,
         0xfc, 0x0c, 0x66, 0xed, 0x66, 0xef, 0xba, 0xfe, 0x0c, 0xed, 0xfa, 0xf4});
   if (HasFatalFailure() || IsSkipped()) return;
@@ -284,6 +291,49 @@ TEST_F(XenRunnerTest, ManyAccessesInARowAllArrive) {
   if (HasFatalFailure() || IsSkipped()) return;
   run_to<exits::PowerOff>();
   EXPECT_EQ(io.seen.size(), 2000U);
+}
+
+TEST_F(XenRunnerTest, AccessesOfSeveralVcpusAllArrive) {
+  constexpr unsigned vcpus = 4;
+  constexpr std::size_t each = 1000;
+  ASSERT_NO_FATAL_FAILURE(make_vm(IrqchipKind::split, vcpus));
+  if (IsSkipped()) return;
+  // mov cx, 1000; mov dx, 0x510; again: out dx, al; loop again; cli; hlt
+  put(code_at, {0xb9, each & 0xff, each >> 8, 0xba, 0x10, 0x05, 0xee, 0xe2, 0xfd, 0xfa, 0xf4});
+  for (unsigned index = 0; index < vcpus; ++index) {
+    ASSERT_NO_FATAL_FAILURE(make_vcpu(index));
+    VcpuState awake;
+    awake.activity = Activity::running;
+    TRIVET_ASSERT_OK(vcpu(index).restore(awake));
+  }
+  run_to<exits::PowerOff>();
+  EXPECT_EQ(io.seen.size(), vcpus * each);
+}
+
+/// An event that comes while another is being taken wakes nobody: what waits
+/// must be told of at each look.
+TEST_F(XenRunnerTest, AnAccessThatWaitsIsToldUntilItIsServed) {
+  // mov dx, 0x510; out dx, al; out dx, al; cli; hlt
+  load({0xba, 0x10, 0x05, 0xee, 0xee, 0xfa, 0xf4});
+  if (HasFatalFailure() || IsSkipped()) return;
+  io.on_access = [&](const Seen&) { runner().kicker().kick(); };
+  run_to<exits::Kicked>();
+  if (HasFatalFailure()) return;
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the second access is there by then
+  const auto look = [&] {
+    std::array<epoll_event, 4> events{};
+    std::set<std::uint64_t> told;
+    const auto count = ::epoll_wait(runner().wait_fd(), events.data(), static_cast<int>(events.size()), 5000);
+    for (int i = 0; i < count; ++i) told.insert(events[static_cast<std::size_t>(i)].data.u64);
+    return told;
+  };
+  const auto first = look();
+  EXPECT_FALSE(first.empty());
+  EXPECT_THAT(look(), IsSupersetOf(first));
+  EXPECT_THAT(look(), IsSupersetOf(first));
+  io.on_access = nullptr;
+  run_to<exits::PowerOff>();
+  EXPECT_EQ(io.seen.size(), 2U);
 }
 
 }  // namespace
