@@ -15,6 +15,15 @@ target_include_directories(trivet_spdlog SYSTEM INTERFACE $<TARGET_PROPERTY:spdl
 target_compile_definitions(trivet_spdlog INTERFACE SPDLOG_FMT_EXTERNAL)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
+# For the program only, and static: a shared one would be loaded by each start of every command.
+find_path(TRIVET_SECCOMP_INCLUDE seccomp.h)
+find_library(TRIVET_SECCOMP_LIBRARY libseccomp.a)
+if(NOT TRIVET_SECCOMP_INCLUDE OR NOT TRIVET_SECCOMP_LIBRARY)
+  message(FATAL_ERROR "needs libseccomp, seccomp.h and libseccomp.a: install package libseccomp-dev (scripts/install-dependencies does)")
+endif()
+add_library(trivet_seccomp INTERFACE)
+target_include_directories(trivet_seccomp SYSTEM INTERFACE ${TRIVET_SECCOMP_INCLUDE})
+target_link_libraries(trivet_seccomp INTERFACE ${TRIVET_SECCOMP_LIBRARY})
 
 if(TRIVET_BUILD_TESTS)
   find_package(GTest REQUIRED)
