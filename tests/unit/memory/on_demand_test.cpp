@@ -10,12 +10,12 @@
 
 #include <trivet/memory/guest_memory.hpp>
 #include <trivet/memory/memory_map.hpp>
-
-#include "other_domain.hpp"
+#include <trivet/test/other_domain.hpp>
 
 namespace trivet::memory {
 namespace {
 
+using test::OtherDomain;
 using testing::HasSubstr;
 
 constexpr std::uint64_t base = std::uint64_t{1} << 63;  // where Linux puts granted pages
@@ -72,8 +72,8 @@ class Granted : public testing::TestWithParam<Source> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Pages, Granted,
-                         testing::Values(Source{"fake", fake_domain}, Source{"gntalloc", allocated_grants},
-                                         Source{"guest", seeded_grants}),
+                         testing::Values(Source{"fake", test::fake_domain}, Source{"gntalloc", test::allocated_grants},
+                                         Source{"guest", test::seeded_grants}),
                          [](const auto& source) { return source.param.name; });
 
 TEST_P(Granted, MappedAtOnceIsSharedBothWays) {

@@ -9,10 +9,10 @@
 #include <trivet/core/result.hpp>
 #include <trivet/memory/page_mapper.hpp>
 
-namespace trivet::memory {
+namespace trivet::test {
 
 /// Sixteen grants of another domain, in a row: page 5 is not granted, page 9 for reading only, the others to read and
-/// write. The fake, or real ones in the Xen testbed.
+/// write; or its frames, which are all there. The fake, or real ones in the Xen testbed.
 class OtherDomain {
  public:
   static constexpr std::uint32_t pages = 16;
@@ -20,10 +20,15 @@ class OtherDomain {
   static constexpr std::uint32_t read_only = 9;
 
   virtual ~OtherDomain() = default;
-  std::shared_ptr<PageMapper> mapper;
+  std::shared_ptr<memory::PageMapper> mapper;
   std::uint64_t first = 0;
   /// The domain's own view of a page; not of `missing`.
   [[nodiscard]] virtual std::byte* own(std::uint32_t page) = 0;
+  /// Ends the grant of a page, mapped or not, as a hostile guest does; false where this one cannot.
+  virtual bool revoke(std::uint32_t page) {
+    (void)page;
+    return false;
+  }
 };
 
 /// Each: the domain, or null and the reason in `why`.
@@ -32,5 +37,8 @@ std::shared_ptr<OtherDomain> fake_domain(std::string& why);
 std::shared_ptr<OtherDomain> allocated_grants(std::string& why);
 /// Domain TRIVET_TEST_DOMAIN (paused, 128 MiB or more, made for this): its grant table is written from here.
 std::shared_ptr<OtherDomain> seeded_grants(std::string& why);
+/// The same domain's frames, as Xen's device models map them; and their fake.
+std::shared_ptr<OtherDomain> foreign_frames(std::string& why);
+std::shared_ptr<OtherDomain> fake_frames(std::string& why);
 
-}  // namespace trivet::memory
+}  // namespace trivet::test

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-// The three sources of grants that the tests of on-demand memory run with; the devices' ABI is declared again here, for
-// what the library does not use.
-#include "other_domain.hpp"
-
+// Where the tests of other domains' memory get it from; the devices' ABI is declared again here, for what the library
+// does not use.
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
-#include <gtest/gtest.h>
 #include <optional>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -17,22 +14,28 @@
 
 #include <trivet/core/unique_fd.hpp>
 #include <trivet/test/fake_pages.hpp>
+#include <trivet/test/other_domain.hpp>
 
-namespace trivet::memory {
+namespace trivet::test {
 namespace {
+
+using memory::page_size;
+using memory::Permission;
 
 class FakeDomain final : public OtherDomain {
  public:
-  FakeDomain() : pages_(std::make_shared<test::FakePages>(100, pages)) {
+  explicit FakeDomain(memory::PageKind kind) : pages_(std::make_shared<FakePages>(100, pages, kind)) {
     first = 100;
     mapper = pages_;
-    pages_->set(first + missing, test::FakePages::State::none);
-    pages_->set(first + read_only, test::FakePages::State::read_only);
+    if (kind == memory::PageKind::frame) return;
+    pages_->set(first + missing, FakePages::State::none);
+    pages_->set(first + read_only, FakePages::State::read_only);
   }
   std::byte* own(std::uint32_t page) override { return pages_->own(first + page); }
+  bool revoke(std::uint32_t page) override { return pages_->set(first + page, FakePages::State::none), true; }
 
  private:
-  std::shared_ptr<test::FakePages> pages_;
+  std::shared_ptr<FakePages> pages_;
 };
 
 struct AllocGref {  // ioctl_gntalloc_alloc_gref
@@ -81,7 +84,7 @@ class AllocatedGrants final : public OtherDomain {
       if (at == MAP_FAILED) return why = std::string("mmap of gntalloc: ") + std::strerror(errno), false;
       own_[page] = static_cast<std::byte*>(at);
     }
-    auto made = grant_mapper(0);
+    auto made = memory::grant_mapper(0);
     if (!made) return why = to_string(made.error()), false;
     mapper = *made;
     return true;
@@ -125,10 +128,39 @@ struct GrantEntry {  // grant_entry_v1
 };
 static_assert(sizeof(GrantEntry) == 8);
 
+constexpr std::uint32_t frame = 0x4000;  // 64 MiB
+
+/// TRIVET_TEST_DOMAIN; 0 and why.
+std::uint16_t test_domain(std::string& why) {
+  const char* id = std::getenv("TRIVET_TEST_DOMAIN");
+  if (id == nullptr) why = "TRIVET_TEST_DOMAIN names no domain";
+  return static_cast<std::uint16_t>(id == nullptr ? 0 : std::atoi(id));
+}
+
+class ForeignFrames final : public OtherDomain {
+ public:
+  bool map(std::uint16_t domain, std::string& why) {
+    auto made = memory::foreign_mapper(domain);
+    if (!made) return why = to_string(made.error()), false;
+    mapper = *made;
+    first = frame;
+    auto own = mapper->map(frame, pages, Permission::write);
+    if (!own) return why = to_string(own.error()), false;
+    own_ = *own;
+    return true;
+  }
+  ~ForeignFrames() override {
+    if (own_.count != 0) mapper->unmap(own_);
+  }
+  std::byte* own(std::uint32_t page) override { return own_.host + page * page_size; }
+
+ private:
+  memory::MappedPages own_;
+};
+
 class SeededGrants final : public OtherDomain {
  public:
   bool seed(std::uint16_t domain, std::string& why) {
-    constexpr std::uint32_t frame = 0x4000;  // 64 MiB
     device_ = UniqueFd(::open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC));
     if (!device_.valid()) return why = "no /dev/xen/privcmd", false;
     table_ = ::mmap(nullptr, page_size, PROT_READ | PROT_WRITE, MAP_SHARED, device_.value(), 0);
@@ -146,34 +178,35 @@ class SeededGrants final : public OtherDomain {
       entry.frame = frame + page;
       entry.flags = static_cast<std::uint16_t>(page == missing ? 0 : page == read_only ? 1 | 4 : 1);
     }
-    auto frames = foreign_mapper(domain);
-    if (!frames) return why = to_string(frames.error()), false;
-    frames_ = *frames;
-    auto own = frames_->map(frame, pages, Permission::write);
-    if (!own) return why = to_string(own.error()), false;
-    own_ = *own;
-    auto made = grant_mapper(domain);
+    if (!frames_.map(domain, why)) return false;
+    auto made = memory::grant_mapper(domain);
     if (!made) return why = to_string(made.error()), false;
     mapper = *made;
     return true;
   }
   ~SeededGrants() override {
-    if (own_.count != 0) frames_->unmap(own_);
     if (table_ != nullptr && table_ != MAP_FAILED) ::munmap(table_, page_size);
   }
-  std::byte* own(std::uint32_t page) override { return own_.host + page * page_size; }
+  std::byte* own(std::uint32_t page) override { return frames_.own(page); }
+  bool revoke(std::uint32_t page) override {
+    static_cast<volatile GrantEntry*>(table_)[first + page].flags = 0;
+    return true;
+  }
 
  private:
   UniqueFd device_;
   void* table_ = nullptr;
-  std::shared_ptr<PageMapper> frames_;
-  MappedPages own_;
+  ForeignFrames frames_;
 };
 
 }  // namespace
 
 std::shared_ptr<OtherDomain> fake_domain(std::string&) {
-  return std::make_shared<FakeDomain>();
+  return std::make_shared<FakeDomain>(memory::PageKind::grant);
+}
+
+std::shared_ptr<OtherDomain> fake_frames(std::string&) {
+  return std::make_shared<FakeDomain>(memory::PageKind::frame);
 }
 
 std::shared_ptr<OtherDomain> allocated_grants(std::string& why) {
@@ -182,10 +215,15 @@ std::shared_ptr<OtherDomain> allocated_grants(std::string& why) {
 }
 
 std::shared_ptr<OtherDomain> seeded_grants(std::string& why) {
-  const char* id = std::getenv("TRIVET_TEST_DOMAIN");
-  if (id == nullptr) return why = "TRIVET_TEST_DOMAIN names no domain", nullptr;
+  const auto id = test_domain(why);
   auto domain = std::make_shared<SeededGrants>();
-  return domain->seed(static_cast<std::uint16_t>(std::atoi(id)), why) ? domain : nullptr;
+  return id != 0 && domain->seed(id, why) ? domain : nullptr;
 }
 
-}  // namespace trivet::memory
+std::shared_ptr<OtherDomain> foreign_frames(std::string& why) {
+  const auto id = test_domain(why);
+  auto domain = std::make_shared<ForeignFrames>();
+  return id != 0 && domain->map(id, why) ? domain : nullptr;
+}
+
+}  // namespace trivet::test
