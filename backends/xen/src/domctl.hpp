@@ -85,6 +85,7 @@ class Domctl {
     std::optional<Error> error;
   };
   Populated populate(DomainId domain, std::span<const std::uint64_t> frames, unsigned order) const;
+  /// What the guest gave up already is passed over.
   Result<void> depopulate(DomainId domain, std::span<const std::uint64_t> frames, unsigned order) const;
   Result<void> start_dirty_log(DomainId domain) const;
   Result<void> stop_dirty_log(DomainId domain) const;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 
 #include "domctl.hpp"
 #include "domctl_impl.hpp"
@@ -10,6 +11,7 @@ namespace trivet::xen {
 namespace {
 
 constexpr std::size_t extents_at_once = 1024;  // one hypercall; what it takes is copied
+constexpr auto depopulate_operation = "take memory from a domain";
 constexpr auto populate_operation = "give a domain memory";
 constexpr auto dirty_operation = "read a domain's dirty log";
 
@@ -74,11 +76,20 @@ Domctl::Populated Domctl::populate(DomainId domain, std::span<const std::uint64_
 }
 
 Result<void> Domctl::depopulate(DomainId domain, std::span<const std::uint64_t> frames, unsigned order) const {
-  for (std::size_t at = 0; at < frames.size(); at += extents_at_once) {
-    const auto part = frames.subspan(at, std::min(frames.size() - at, extents_at_once));
+  while (!frames.empty()) {
+    const auto part = frames.first(std::min(frames.size(), extents_at_once));
     std::vector<xen_pfn_t> list(part.begin(), part.end());
-    TRIVET_TRY(done(xc_domain_decrease_reservation_exact(impl_->xc, domain, list.size(), order, list.data()),
-                    "take memory from a domain", domain));
+    const int taken = xc_domain_decrease_reservation(impl_->xc, domain, list.size(), order, list.data());
+    if (taken < 0) return domain_error(errno, depopulate_operation, domain);
+    frames = frames.subspan(static_cast<std::size_t>(taken));
+    if (static_cast<std::size_t>(taken) == part.size()) continue;
+    // Something is missing of the next one: its guest gave that up by itself.
+    if (order > 0) {
+      std::vector<std::uint64_t> pages(std::size_t{1} << order);
+      std::iota(pages.begin(), pages.end(), frames.front());
+      TRIVET_TRY(depopulate(domain, pages, 0));
+    }
+    frames = frames.subspan(1);
   }
   return {};
 }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 // Memory that Xen owns: mapped, read-only, taken away and given back, and what the guest wrote in it.
+#include <array>
+#include <atomic>
 #include <gmock/gmock.h>
+#include <numeric>
+#include <span>
+#include <thread>
 
 #include "domctl.hpp"
 #include "support.hpp"
@@ -170,6 +175,68 @@ TEST_F(XenMemoryTest, EachRegionHasItsOwnLog) {
   expect_error(vm->dirty_log()->take({{0x300000}, 0x1000}), Errc::bad_state, "log_dirty");
   TRIVET_EXPECT_OK(vm->dirty_log()->mark({{0}, 0x3000}));
   TRIVET_EXPECT_OK(vm->unmap(other));
+}
+
+/// Its balloon driver does so; a hostile one, while a device is writing there.
+TEST_F(XenMemoryTest, AGuestThatGivesPagesUpInUseHarmsOnlyItself) {
+  constexpr std::uint64_t first = 0x80;
+  constexpr std::uint32_t count = 16;
+  // mov ecx, 0x40000000; mov eax, 0x4000; xor edx, edx; wrmsr (the hypercall page); mov ebx, 1 (decrease_reservation);
+  // mov ecx, 0x2000; mov eax, 0x4180 (memory_op); call eax; mov [0x3000], eax; mov dx, 0x500; out dx, al; cli; hlt
+  load32({0xb9, 0x00, 0x00, 0x00, 0x40, 0xb8, 0x00, 0x40, 0x00, 0x00, 0x31, 0xd2, 0x0f, 0x30, 0xbb,
+          0x01, 0x00, 0x00, 0x00, 0xb9, 0x00, 0x20, 0x00, 0x00, 0xb8, 0x80, 0x41, 0x00, 0x00, 0xff,
+          0xd0, 0xa3, 0x00, 0x30, 0x00, 0x00, 0x66, 0xba, 0x00, 0x05, 0xee, 0xfa, 0xf4});
+  if (HasFatalFailure() || IsSkipped()) return;
+  // xen_memory_reservation of a 32-bit guest: the list, how many, order, flags, DOMID_SELF
+  const std::array<std::uint32_t, 5> reservation{0x2100, count, 0, 0, 0x7ff0};
+  std::array<std::uint32_t, count> frames{};
+  std::iota(frames.begin(), frames.end(), std::uint32_t{first});
+  std::memcpy(ram + 0x2000, reservation.data(), sizeof reservation);
+  std::memcpy(ram + 0x2100, frames.data(), sizeof frames);
+  std::byte* const pages = ram + first * 4096;
+  std::atomic<bool> done{false};
+  std::thread device([&] {
+    for (unsigned char value = 1; !done; ++value) std::memset(pages, value, count * std::size_t{4096});
+  });
+  run_to_mark();
+  done = true;
+  device.join();
+  if (HasFatalFailure()) return;
+  EXPECT_EQ(word(0x3000), count);
+  EXPECT_GE(io.removed, 1) << "told before the guest goes on";
+  std::memset(pages, 0x5a, count * std::size_t{4096});
+  EXPECT_THAT(std::span(pages, count * std::size_t{4096}), Each(std::byte{0x5a})) << "ours until it is let go";
+
+  const auto domctl = Domctl::open();
+  TRIVET_ASSERT_OK(domctl);
+  const auto all = domctl->list();
+  TRIVET_ASSERT_OK(all);
+  auto other = hypervisor->attach(VmId{all->back().id}, {});
+  TRIVET_ASSERT_OK(other);
+  expect_error((*other)->map({{{0}, ram_size}, HypervisorMemory{}}), Errc::not_found, "frame 0x80 (16 frames in all)");
+  TRIVET_EXPECT_OK((*other)->map({{{0}, first * 4096}, HypervisorMemory{}}));
+  other->reset();
+  TRIVET_EXPECT_OK(vm->unmap({{0}, ram_size}));
+}
+
+TEST_F(XenMemoryTest, WhatIsLeftOfALargePageIsTakenAway) {
+  ASSERT_NO_FATAL_FAILURE(make_vm());
+  if (IsSkipped()) return;
+  const auto domctl = Domctl::open();
+  TRIVET_ASSERT_OK(domctl);
+  const auto all = domctl->list();
+  TRIVET_ASSERT_OK(all);
+  const GuestRange range{{0x40000000}, 8 << 20};
+  TRIVET_ASSERT_OK(vm->map({range, HypervisorMemory{}}));
+  const auto before = domctl->free_memory();
+  const std::array<std::uint64_t, 3> given_up{0x40000, 0x40205, 0x405ff};
+  TRIVET_ASSERT_OK(domctl->depopulate(all->back().id, given_up, 0));
+  TRIVET_ASSERT_OK(domctl->depopulate(all->back().id, given_up, 0));
+  TRIVET_ASSERT_OK(vm->unmap(range));
+  const auto after = domctl->free_memory();
+  ASSERT_TRUE(before && after);
+  EXPECT_GE(*after + (1 << 20), *before + range.size);
+  TRIVET_EXPECT_OK(vm->map({range, HypervisorMemory{}}));
 }
 
 }  // namespace
