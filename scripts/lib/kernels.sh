@@ -8,8 +8,8 @@ kernel_package() {
   apt-cache depends "linux-image-$kernel_series-$1" 2>/dev/null | sed -n 's/^ *Depends: *\(linux-image-.*\)$/\1/p' | head -n 1
 }
 
-# fetch_package PACKAGE FOLDER: unpacked, without its documentation. apt checks what it fetches against its signed lists.
-fetch_package() {
+# unpack_package PACKAGE FOLDER: never installed. apt checks what it fetches against its signed lists.
+unpack_package() {
   local package=$1 folder=$2
   echo "fetching $package ..."
   (
@@ -17,7 +17,13 @@ fetch_package() {
     apt-get -qq download "$package" 2>/dev/null || { as_root apt-get -qq update && apt-get -qq download "$package"; }
     dpkg-deb -x ./*.deb "$folder"
   ) || return 1
-  rm -rf "${folder:?}/deb" "${folder:?}/usr"
+  rm -rf "${folder:?}/deb"
+}
+
+# fetch_package PACKAGE FOLDER: unpacked, without its documentation.
+fetch_package() {
+  unpack_package "$1" "$2" || return 1
+  rm -rf "${2:?}/usr"
 }
 
 # kernel_folder FLAVOUR: the unpacked package: boot/vmlinuz-VERSION, lib/modules/VERSION.

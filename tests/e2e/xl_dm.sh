@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# trivet dm serves a guest that xl made, with Debian's kernel: it mounts the disk, checksums hold, what it wrote is there; it has random bytes; one that
+# trivet dm serves a guest that xl made, PVH or HVM, with Debian's kernel: it mounts the disk, checksums hold, what it wrote is there; it has random bytes; one that
 # reboots is served on; the process that serves has given up its privileges; afterwards no domain, no process and no mapping is left.
+# The HVM guest has QEMU beside it, and SeaBIOS and GRUB boot it from a disk of ours: what QEMU reads for a guest, it reads byte by byte.
 set -uo pipefail
 export E2E_HYPERVISOR=xen
 . "$(dirname "$0")/lib.sh"
@@ -10,9 +11,10 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 "$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
 nonce=$(od -An -N8 -tx8 /dev/urandom | tr -d ' \n')
-cases=("pvh 4 poweroff" "pvh 1 reboot_once")
+cases=("pvh 4 poweroff" "pvh 1 reboot_once" "hvm 2 poweroff")
+"$e2e_root/scripts/boot-disk" "$out/guest" "console=hvc0 panic=1 quiet trivet.do=poweroff trivet.nonce=$nonce-hvm-2" || exit 1
 testbed_options=(--xl)
-E2E_TIMEOUT=${E2E_TIMEOUT:-700}
+E2E_TIMEOUT=${E2E_TIMEOUT:-800}
 in_testbed "$out" xl_dm.sh "$nonce" "${cases[@]}" || { echo "the testbed failed, or a domain is left"; exit 1; }
 
 for case in "${cases[@]}"; do
@@ -28,6 +30,10 @@ for case in "${cases[@]}"; do
   check "$case: writes the disk" has '^guest: disk written' "$log"
   check "$case: random bytes from virtio-rng" has '^guest: rng 32 bytes from virtio_rng.*: [0-9a-f]{64}' "$log"
   check "$case: virtio interrupts are messages" has '^guest: interrupt .*(PCI-MSI|xen-pirq.*msi).*virtio' "$log"
+  if [ "$type" = hvm ]; then
+    check "$case: takes the messages as event channels" has '^guest: interrupt .*xen-pirq.*msi.*virtio0' "$log"
+    check "$case: QEMU serves it, too" has xen-qemu "$out/$case.beside"
+  fi
   boots=1
   if [ "$end" = reboot_once ]; then
     boots=2

@@ -7,14 +7,13 @@ set -uo pipefail
 out=$1 nonce=$2 guest=$1/guest
 shift 2
 
+qemu=$(readlink -f /usr/libexec/xen-qemu-system-i386)
+
 # config TYPE VCPUS END: makes /tmp/linux.cfg.
 config() {
   cat >/tmp/linux.cfg <<CONFIG
 type = "$1"
 name = "linux"
-kernel = "$guest/vmlinux"
-ramdisk = "$guest/initrd"
-cmdline = "console=hvc0 panic=1 quiet trivet.do=$3 trivet.nonce=$nonce-$1-$2"
 memory = 256
 vcpus = $2
 # Under emulation Xen cannot decode RDTSCP; the default mode needs it.
@@ -22,6 +21,20 @@ tsc_mode = "native"
 on_reboot = "restart"
 on_crash = "destroy"
 CONFIG
+  if [ "$1" = hvm ]; then
+    cat >>/tmp/linux.cfg <<CONFIG
+kernel = "$guest/grub.lnx"
+vga = "none"
+nographic = 1
+vnc = 0
+CONFIG
+  else
+    cat >>/tmp/linux.cfg <<CONFIG
+kernel = "$guest/vmlinux"
+ramdisk = "$guest/initrd"
+cmdline = "console=hvc0 panic=1 quiet trivet.do=$3 trivet.nonce=$nonce-$1-$2"
+CONFIG
+  fi
 }
 # serve NAME DOMID OPTION...: trivet dm in the background, until it says that it is ready; sets dm.
 serve() {
@@ -49,8 +62,11 @@ for case in "$@"; do
   started=$EPOCHREALTIME
   xl create -p /tmp/linux.cfg >/tmp/xl.log 2>&1 || { cat /tmp/xl.log >&2; exit 1; }
   domid=$(xl domid linux)
-  serve "$case" "$domid" --block "path=/tmp/$case.img" --rng --console "output=/tmp/$case.hvc1" || cat "/tmp/$case".{dm,err} >&2
+  disks=(--block "path=/tmp/$case.img")
+  [ "$type" != hvm ] || disks+=(--block "path=$guest/boot.img,read_only=on")
+  serve "$case" "$domid" "${disks[@]}" --rng --console "output=/tmp/$case.hvc1" || cat "/tmp/$case".{dm,err} >&2
   privileges $dm >"$out/$case.privileges"
+  running "$qemu" | sed 's/^/xen-qemu /' >"$out/$case.beside"
   xl unpause linux
   wait_for '^domain [0-9]+ ended$|^none came' "/tmp/$case.dm" 300 || { kill $dm; tail -n 5 $log /tmp/$case.dm /var/log/xen/xl-linux.log; }
   wait $dm
@@ -58,7 +74,7 @@ for case in "$@"; do
   for ((i = 0; i < 50; i++)); do xl domid linux >/dev/null 2>&1 || break; sleep 0.2; done
   echo "$case: dm's exit status $(cat "$out/$case.status") after $(seconds_since "$started") s"
   xl list >"$out/$case.list"
-  running "$TRIVET_BIN" >"$out/$case.left"
+  { running "$TRIVET_BIN"; running "$qemu"; } >"$out/$case.left"
   cp "/tmp/$case".{img,dm,err} "$out/"
   cp $log "$out/$case.log"
 done
