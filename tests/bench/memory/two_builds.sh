@@ -30,6 +30,7 @@ for bench in "$@"; do
       if (n == 0) exit 1
       all = exp(sum / n)
       printf "%s, all: %.3f of the mmap build (bar %.2f) %s\n", bench, all, bar, all <= bar ? "held" : "short"
+      exit all > bar
     }' || failed=1
 done
 exit ${failed:-0}
