@@ -18,7 +18,7 @@ std::uint64_t now_ns() {
 
 }  // namespace
 
-IntervalTimer::IntervalTimer(EventLoop& loop, Pic& pic, std::unique_ptr<InterruptLine> line)
+IntervalTimer::IntervalTimer(EventLoop& loop, Pic* pic, std::unique_ptr<InterruptLine> line)
     : loop_(loop),
       pic_(pic),
       line_(std::move(line)),
@@ -26,12 +26,14 @@ IntervalTimer::IntervalTimer(EventLoop& loop, Pic& pic, std::unique_ptr<Interrup
       pit_({now_ns, [this] { tick(); }, [this](std::optional<std::uint64_t> at) { wake_at(at.value_or(0)); }}) {}
 
 void IntervalTimer::tick() noexcept {
-  pic_.set_line(0, false);
-  pic_.set_line(0, true);
+  if (pic_ == nullptr) return;
+  pic_->set_line(0, false);
+  pic_->set_line(0, true);
   if (const auto done = line_->signal(); !done) log::warning(to_string(done.error()));
 }
 
 void IntervalTimer::wake_at(std::uint64_t ns) {
+  if (pic_ == nullptr) return;
   wanted_ns_.store(ns);
   // One in the queue at a time: a guest that writes the PIT without end must not fill it.
   if (!posted_.exchange(true)) loop_.post([this] { arm(); });

@@ -14,12 +14,14 @@
 
 namespace trivet::vmm {
 
-/// A PIT whose ticks come from the event loop, to the PIC's line 0 and the I/O APIC's pin 2.
-/// Thread rule: made before the loop starts, destroyed after it stopped.
+/// A PIT whose ticks come from the event loop, to the PIC's line 0 and the I/O APIC's pin 2. Where the guest has
+/// neither it counts all the same: Linux measures its clock with the PIT before it knows whether there is one, and
+/// takes 50,000 accesses to find out that there is none. Thread rule: made before the loop starts, destroyed after it
+/// stopped.
 class IntervalTimer final {
  public:
-  /// `loop` and `pic` outlive it.
-  IntervalTimer(EventLoop& loop, Pic& pic, std::unique_ptr<InterruptLine> line);
+  /// `loop` and `pic` outlive it. Either both `pic` and `line` are there, or neither.
+  IntervalTimer(EventLoop& loop, Pic* pic, std::unique_ptr<InterruptLine> line);
 
   [[nodiscard]] Pit& pit() noexcept { return pit_; }
 
@@ -30,7 +32,7 @@ class IntervalTimer final {
   void arm();
 
   EventLoop& loop_;
-  Pic& pic_;
+  Pic* pic_;
   std::unique_ptr<InterruptLine> line_;
   boost::asio::steady_timer timer_;
   std::atomic<std::uint64_t> wanted_ns_{0};  // 0: none

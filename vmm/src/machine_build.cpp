@@ -104,7 +104,8 @@ Result<void> MachineBuilder::make_vm() {
   }
   TRIVET_ASSIGN(it_.platform, choose_platform(it_.config.platform, hypervisor));
   TRIVET_TRY(it_.virtio->place(it_.platform.virtio));
-  if (it_.platform.virtio == VirtioTransport::pci) {
+  // Looking for functions that are not there costs a guest hundreds of accesses.
+  if (it_.platform.virtio == VirtioTransport::pci && !it_.virtio->empty()) {
     TRIVET_ASSIGN(it_.pci, PciHost::create(layout::pci_ecam, layout::pci_memory));
   }
   VmConfig wanted;
@@ -204,28 +205,35 @@ Result<IrqRouter*> MachineBuilder::make_controllers() {
   if (router == nullptr) {
     return Error::unsupported("make the machine", fmt::format("{} gives no interrupts", it_.hypervisor->name()));
   }
-  if (!it_.platform.own_ioapic) return router;
+  if (it_.platform.irqchip == IrqchipKind::full) return router;
   if (it_.platform.own_pic) {
     auto* const first = it_.vm->vcpus().front();
     it_.pic = std::make_unique<Pic>([first](bool asserted) { (void)first->set_interrupt_pin(asserted); });
   }
-  it_.ioapic = std::make_unique<IoApic>(*router, it_.pic.get());
-  if (it_.pic) {
-    TRIVET_ASSIGN(auto line, it_.ioapic->line(layout::pit_gsi, trivet::Trigger::edge));
-    it_.interval_timer = std::make_unique<IntervalTimer>(*it_.loop, *it_.pic, std::move(line));
-    it_.i8042.connect_port_b(it_.interval_timer->pit().port_b());
+  if (it_.platform.own_ioapic) {
+    it_.ioapic = std::make_unique<IoApic>(*router, it_.pic.get());
+    router = it_.ioapic.get();
   }
-  return it_.ioapic.get();
+  std::unique_ptr<InterruptLine> tick;
+  if (it_.pic) {
+    TRIVET_ASSIGN(tick, it_.ioapic->line(layout::pit_gsi, trivet::Trigger::edge));
+  }
+  it_.interval_timer = std::make_unique<IntervalTimer>(*it_.loop, it_.pic.get(), std::move(tick));
+  it_.i8042.connect_port_b(it_.interval_timer->pit().port_b());
+  return router;
 }
 
 Result<void> MachineBuilder::attach_controllers() {
-  if (!it_.ioapic) return {};
-  TRIVET_TRY(it_.addresses.insert(layout::ioapic.start.value, layout::ioapic.size, *it_.ioapic, "I/O APIC"));
+  if (it_.interval_timer) {
+    TRIVET_TRY(it_.ports.insert(Pit::base, Pit::size, it_.interval_timer->pit(), "PIT"));
+  }
+  if (it_.ioapic) {
+    TRIVET_TRY(it_.addresses.insert(layout::ioapic.start.value, layout::ioapic.size, *it_.ioapic, "I/O APIC"));
+  }
   if (!it_.pic) return {};
   TRIVET_TRY(it_.ports.insert(Pic::master_base, Pic::size, it_.pic->master(), "PIC"));
   TRIVET_TRY(it_.ports.insert(Pic::slave_base, Pic::size, it_.pic->slave(), "second PIC"));
-  TRIVET_TRY(it_.ports.insert(Pic::elcr_base, Pic::size, it_.pic->edge_level_control(), "PIC edge/level"));
-  return it_.ports.insert(Pit::base, Pit::size, it_.interval_timer->pit(), "PIT");
+  return it_.ports.insert(Pic::elcr_base, Pic::size, it_.pic->edge_level_control(), "PIC edge/level");
 }
 
 Result<void> MachineBuilder::connect_devices() {

@@ -17,7 +17,7 @@ struct PlatformChoice {
   VirtioTransport virtio = VirtioTransport::mmio;
   bool lines = true;        ///< the guest has an I/O APIC, in the hypervisor or ours
   bool own_ioapic = false;  ///< the hypervisor has none, and tells what ours needs to know
-  bool own_pic = false;     ///< the same for PICs; the PIT comes with them
+  bool own_pic = false;     ///< the same for PICs
 };
 
 /// `auto` takes what the hypervisor can: all interrupt controllers in it, else split; MMIO where it has lines, else

@@ -35,6 +35,8 @@ class VirtioDevices {
   /// Gives each its place; on PCI from device `first` of bus 0 on. `limit` when there are more than places.
   Result<void> place(VirtioTransport transport, std::uint8_t first = 1);
 
+  [[nodiscard]] bool empty() const noexcept { return slots_.empty(); }
+
   /// What the guest is told of those on MMIO; those on PCI it finds.
   [[nodiscard]] std::vector<VirtioMmioInfo> platform() const;
 

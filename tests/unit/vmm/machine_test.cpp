@@ -178,6 +178,17 @@ TEST_F(MachineTest, DevicesMayBePciFunctions) {
   EXPECT_NE(refusal(spinner()).find("PCI bus 0 takes 31"), std::string::npos) << refusal(spinner());
 }
 
+TEST_F(MachineTest, WithoutPciFunctionsThereIsNoPciBusToSearch) {
+  // mov dx, 0xcf8; mov eax, 0x80000000; out dx, eax; mov dx, 0xcfc; in eax, dx; inc eax; jz +2; ud2;
+  // mov dx, 0x600; mov al, 0x34; out dx, al; hlt: powers off where no function answers
+  const auto searching = guest({0x66, 0xba, 0xf8, 0x0c, 0xb8, 0x00, 0x00, 0x00, 0x80, 0xef, 0x66, 0xba, 0xfc, 0x0c,
+                                0xed, 0x40, 0x74, 0x02, 0x0f, 0x0b, 0x66, 0xba, 0x00, 0x06, 0xb0, 0x34, 0xee, 0xf4});
+  config.platform.virtio = "pci";
+  EXPECT_EQ(run(searching).end, End::power_off);
+  config.rng.resize(1);
+  EXPECT_EQ(run(searching).end, End::triple_fault);
+}
+
 TEST_F(MachineTest, WithLocalApicsOnlyTheLinesAreOurIoApics) {
   config.platform.irqchip = "split";
   config.rng.resize(1);
