@@ -68,7 +68,7 @@ Result<void> DeviceModel::Impl::build(const BackendRegistry& registry) {
   TRIVET_TRY(virtio->place(VirtioTransport::pci, config.first_device));
   TRIVET_ASSIGN(const auto* backend, registry.select(config.hypervisor));
   TRIVET_ASSIGN(hypervisor, backend->open());
-  TRIVET_ASSIGN(vm, hypervisor->attach(VmId{config.id}, {}));
+  TRIVET_ASSIGN(vm, hypervisor->attach(VmId{config.id}, {.not_ours = true}));
   TRIVET_TRY(map_memory());
   TRIVET_TRY(connect());
   for (auto* runner : vm->runners()) {

@@ -11,10 +11,9 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 
+#include <trivet/core/quiet_thread.hpp>
 #include <trivet/core/unique_fd.hpp>
 #include <trivet/vmm/event_loop.hpp>
-
-#include "quiet_thread.hpp"
 
 namespace trivet::vmm {
 

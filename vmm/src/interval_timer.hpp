@@ -16,8 +16,9 @@ namespace trivet::vmm {
 
 /// A PIT whose ticks come from the event loop, to the PIC's line 0 and the I/O APIC's pin 2. Where the guest has
 /// neither it counts all the same: Linux measures its clock with the PIT before it knows whether there is one, and
-/// takes 50,000 accesses to find out that there is none. Thread rule: made before the loop starts, destroyed after it
-/// stopped.
+/// takes 50,000 accesses to find out that there is none.
+///
+/// Thread rule: made before the loop starts, destroyed after it stopped.
 class IntervalTimer final {
  public:
   /// `loop` and `pic` outlive it. Either both `pic` and `line` are there, or neither.

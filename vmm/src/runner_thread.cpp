@@ -6,9 +6,8 @@
 #include <time.h>
 #include <variant>
 
+#include <trivet/core/quiet_thread.hpp>
 #include <trivet/core/vcpu.hpp>
-
-#include "quiet_thread.hpp"
 
 namespace trivet::vmm {
 namespace {

@@ -1,34 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #pragma once
 
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
 #include <trivet/core/result.hpp>
-#include <trivet/core/unique_fd.hpp>
 
 #include "handles.hpp"
 
 namespace trivet::xen {
 
-/// A descriptor that turns readable when a domain may have shut down or gone: a reason to look, no more.
-///
-/// For a domain of ours: the interrupt VIRQ_DOM_EXC, which only one program on the host can have; where another has it
-/// (xenstored, as a rule), a timer. For one that a toolstack made, a timer: a connection to xenstored would be one to
-/// all of it. Thread rule: one thread.
+/// Tells a runner every 50 ms to look whether its domain has ended, from a thread of its own, since the runner waits in
+/// a read that no timer ends. For where Xen does not tell it: only one program on the host can have VIRQ_DOM_EXC, as a
+/// rule xenstored, and a connection to that for a domain of a toolstack's would be one to all of it.
+/// Thread rule: one thread.
 class EndWatch {
  public:
-  enum class Of : bool { ours, attached };
-  static Result<EndWatch> create(Of of);
+  EndWatch() = default;
+  ~EndWatch();
+  EndWatch(const EndWatch&) = delete;
+  EndWatch& operator=(const EndWatch&) = delete;
 
-  [[nodiscard]] int fd() const noexcept;
-  /// Takes what made it readable.
-  void take() noexcept;
+  /// Notifies `channel` through `events_fd`, which outlives this, from now on. Nothing where it does already.
+  Result<void> start(int events_fd, evtchn_port_t channel);
 
  private:
-  EndWatch() = default;
-  bool bind_interrupt();
-  Result<void> start_timer();
+  void tell(int events_fd, evtchn_port_t channel);
 
-  EventChannels interrupt_;
-  UniqueFd timer_;
+  std::mutex mutex_;
+  std::condition_variable stopping_;
+  bool stop_ = false;
+  std::thread thread_;
 };
 
 }  // namespace trivet::xen

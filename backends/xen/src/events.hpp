@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <poll.h>
 #include <span>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -18,7 +19,13 @@
 
 namespace trivet::xen::events {
 
-/// Takes up to `to.size()` events, which are masked then. How many; -1 with errno (EAGAIN: none).
+/// Whether `take` would come back at once.
+inline bool waiting(int fd) noexcept {
+  pollfd ready{fd, POLLIN, 0};
+  return ::poll(&ready, 1, 0) == 1;
+}
+
+/// Waits for an event, takes up to `to.size()` of them, which are masked then. How many; -1 with errno.
 inline int take(int fd, std::span<evtchn_port_t> to) noexcept {
   const auto size = ::read(fd, to.data(), to.size_bytes());
   return size < 0 ? -1 : static_cast<int>(static_cast<std::size_t>(size) / sizeof(evtchn_port_t));

@@ -7,6 +7,7 @@
 #include "cpuid_x86_64.hpp"
 #include "device.hpp"
 #include "domain_succession.hpp"
+#include "owner.hpp"
 #include "vm.hpp"
 
 namespace trivet::xen {
@@ -23,6 +24,15 @@ Result<DomainId> domain_of(VmId id, const char* operation) {
   return Error(
       Errc::invalid_argument, operation,
       "domain " + std::to_string(number) + ": a guest's number is 1 to " + std::to_string(DOMID_FIRST_RESERVED - 1));
+}
+
+Result<void> check_not_ours(const Domctl& domctl, DomainId domain) {
+  TRIVET_ASSIGN(const auto info, domctl.info(domain));
+  const auto owner = info ? owner_of(info->handle) : std::nullopt;
+  if (!owner) return {};
+  return Error(Errc::invalid_argument, attach_operation,
+               "domain " + std::to_string(domain) + " was made by Trivet's process " + std::to_string(owner->process) +
+                   ", which serves it: give that the devices, or choose a domain of xl's");
 }
 
 }  // namespace
@@ -105,7 +115,8 @@ Result<std::unique_ptr<Vm>> XenHypervisor::create(const VmConfig& config) {
 
 Result<std::unique_ptr<Vm>> XenHypervisor::attach(VmId id, const AttachConfig& config) {
   TRIVET_ASSIGN(const auto domain, domain_of(id, attach_operation));
-  TRIVET_TRY(control(attach_operation));
+  TRIVET_ASSIGN(const auto* domctl, control(attach_operation));
+  if (config.not_ours) TRIVET_TRY(check_not_ours(*domctl, domain));
   if (config.vcpu_state) {
     return Error(Errc::permission, attach_operation,
                  "vCPU state of domain " + std::to_string(domain) +

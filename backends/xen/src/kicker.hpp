@@ -3,44 +3,34 @@
 
 #include <atomic>
 
-#include <trivet/core/event.hpp>
 #include <trivet/core/kicker.hpp>
+
+#include "events.hpp"
 
 namespace trivet::xen {
 
 /// The kick (P4) of a runner that waits for events: a sticky flag, then an event among those it waits for.
 ///
-/// A kick sets the flag, then signals. The runner looks at the flag, then waits: either it sees the flag, or the event
-/// ends the wait and it looks again. The event is emptied only by the runner and only before the flag is taken, so that
-/// a set flag that was not taken leaves the event readable.
+/// The first kick sets the flag, then raises the event; those after it, until the flag is taken, find it set. The
+/// runner looks at the flag, then waits: either it sees the flag, or the event ends the wait and it looks again. An
+/// event whose flag was taken already ends a wait for nothing.
 class RunKicker final : public Kicker {
  public:
-  explicit RunKicker(Event event) noexcept : event_(std::move(event)) {}
+  /// To notify `channel` through `events_fd` raises the event.
+  RunKicker(int events_fd, evtchn_port_t channel) noexcept : events_fd_(events_fd), channel_(channel) {}
 
   void kick() noexcept override {
-    kicked_.store(true, std::memory_order_release);
-    event_.signal();
+    if (!kicked_.exchange(true)) (void)events::notify(events_fd_, channel_);
   }
 
   // For the runner's thread.
-  [[nodiscard]] int fd() const noexcept { return event_.fd(); }
   [[nodiscard]] bool pending() const noexcept { return kicked_.load(std::memory_order_acquire); }
   /// True once for the kicks so far.
-  [[nodiscard]] bool take() noexcept {
-    if (!kicked_.load(std::memory_order_acquire)) return false;
-    (void)event_.take();
-    kicked_.store(false, std::memory_order_release);
-    return true;
-  }
-  /// Empties an event whose kick was taken with an earlier one; nothing where a kick waits.
-  void settle() noexcept {
-    if (kicked_.load(std::memory_order_acquire)) return;
-    (void)event_.take();
-    if (kicked_.load(std::memory_order_acquire)) event_.signal();
-  }
+  [[nodiscard]] bool take() noexcept { return pending() && kicked_.exchange(false); }
 
  private:
-  Event event_;
+  const int events_fd_;
+  const evtchn_port_t channel_;
   std::atomic<bool> kicked_{false};
 };
 

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include "runner.hpp"
 
-#include <array>
 #include <cerrno>
 #include <chrono>
-#include <fcntl.h>
 #include <span>
 #include <string>
 #include <sys/epoll.h>
 #include <thread>
-
-#include "events.hpp"
 
 namespace trivet::xen {
 namespace {
@@ -18,8 +14,6 @@ namespace {
 constexpr auto run_operation = "serve a domain";
 constexpr auto drain_operation = "drain a domain";
 constexpr std::chrono::seconds stop_patience{10};
-
-enum Source : std::uint32_t { accesses, kick, end };
 
 /// Holds the runner for one thread.
 class Turn {
@@ -49,12 +43,12 @@ TRIVET_XEN_COLD Error failed(const Context& context, const char* what) {
   return Error::from_errno(errno, run_operation, of_domain(context) + ": " + what);
 }
 
-Result<void> watch(int set, int fd, Source source) {
+Result<void> watch(int set, int fd) {
   epoll_event event{};
-  // By level, the events too: one that comes while others are being taken wakes nobody, so that an edge would not tell
-  // of it. Source: Linux drivers/xen/evtchn.c, evtchn_interrupt, evtchn_read.
+  // By level: an event that comes while others are being taken wakes nobody, so that an edge would not tell of it.
+  // Source: Linux drivers/xen/evtchn.c, evtchn_interrupt, evtchn_read.
   event.events = EPOLLIN;
-  event.data.u32 = source;
+  event.data.fd = fd;
   if (::epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0) return {};
   return Error::from_errno(errno, run_operation, "wait for its events");
 }
@@ -78,39 +72,41 @@ std::optional<Exit> exit_of(unsigned reason) {
 
 Result<std::unique_ptr<ServerRunner>> ServerRunner::create(const Context& context, IoreqServer& server,
                                                            Memory& memory) {
-  TRIVET_ASSIGN(auto kick_event, Event::create());
-  TRIVET_ASSIGN(auto end_watch, EndWatch::create(context.attached() ? EndWatch::Of::attached : EndWatch::Of::ours));
-  std::unique_ptr<ServerRunner> runner(
-      new ServerRunner(context, server, memory, std::move(kick_event), std::move(end_watch)));
+  TRIVET_ASSIGN(auto owed, Event::create());
+  std::unique_ptr<ServerRunner> runner(new ServerRunner(context, server, memory, std::move(owed)));
   runner->waiting_.reset(::epoll_create1(EPOLL_CLOEXEC));
   if (!runner->waiting_.valid()) return Error::from_errno(errno, run_operation, "wait for its events");
-  const int events = xenevtchn_fd(context.event_channels());
-  if (::fcntl(events, F_SETFL, ::fcntl(events, F_GETFL) | O_NONBLOCK) != 0) {
-    return Error::from_errno(errno, run_operation, "take its events without waiting");
-  }
-  const int set = runner->waiting_.value();
-  TRIVET_TRY(watch(set, events, Source::accesses));
-  TRIVET_TRY(watch(set, runner->kicker_.fd(), Source::kick));
-  TRIVET_TRY(watch(set, runner->end_.fd(), Source::end));
+  TRIVET_TRY(watch(runner->waiting_.value(), runner->events_fd_));
+  TRIVET_TRY(watch(runner->waiting_.value(), runner->owed_.fd()));
   return runner;
+}
+
+/// Not before it is driven: a thread has what its maker had, and a device model gives that up in between.
+Result<void> ServerRunner::watch_end() {
+  if (context_.handles.domains_ended) return {};
+  return end_.start(events_fd_, context_.handles.loopback.kick);
 }
 
 Result<Exit> ServerRunner::run(IoHandler& io) {
   const Turn turn(driven_);
   if (!turn.ok()) return busy(run_operation, context_);
-  // What an earlier run took the event of, and left for an error, is looked for here.
+  TRIVET_TRY(watch_end());
+  if (!kicker_.pending() && events::waiting(events_fd_)) TRIVET_TRY(serve_some(io));
   if (!kicker_.pending()) TRIVET_TRY(catch_up(io));
   return loop(io);
 }
 
 Result<Exit> ServerRunner::loop(IoHandler& io) {
   while (true) {
-    if (kicker_.take()) return Exit{exits::Kicked{}};
+    if (kicker_.take()) {
+      TRIVET_TRY(settle());
+      return Exit{exits::Kicked{}};
+    }
     if (look_.load(std::memory_order_relaxed)) [[unlikely]] {
       TRIVET_ASSIGN(const auto exit, ended());
       if (exit) return *exit;
     }
-    TRIVET_TRY(serve_some(io, -1));
+    TRIVET_TRY(serve_some(io));
   }
 }
 
@@ -137,62 +133,54 @@ Result<std::optional<Exit>> ServerRunner::look() const {
   return info->shut_down ? exit_of(info->shutdown_reason) : std::optional<Exit>{};
 }
 
-Result<bool> ServerRunner::serve_some(IoHandler& io, int timeout_ms) {
-  std::array<epoll_event, 3> events;
-  const int count = ::epoll_wait(waiting_.value(), events.data(), static_cast<int>(events.size()), timeout_ms);
+Result<std::span<const evtchn_port_t>> ServerRunner::take_events() {
+  const int count = events::take(events_fd_, ports_);
   if (count < 0) {
-    if (errno == EINTR) return false;
-    return failed(context_, "wait for its events");
+    if (errno == EINTR) return std::span<const evtchn_port_t>();
+    return failed(context_, "take events");
   }
+  const auto taken = std::span<const evtchn_port_t>(ports_).first(static_cast<std::size_t>(count));
+  // Unmasked before looking: what comes afterwards raises it again.
+  if (!events::unmask(events_fd_, taken)) return failed(context_, "unmask events");
+  return taken;
+}
+
+Result<bool> ServerRunner::serve_some(IoHandler& io) {
+  TRIVET_ASSIGN(const auto taken, take_events());
   bool some = false;
-  for (int i = 0; i < count; ++i) {
-    switch (events[static_cast<std::size_t>(i)].data.u32) {
-      case Source::accesses:
-        TRIVET_TRY(serve_events(io));
-        some = true;
-        break;
-      case Source::kick:
-        kicker_.settle();
-        break;
-      default:
-        end_.take();
-        look_ = true;
-        some = true;
-        break;
+  for (const auto port : taken) {
+    if (port == context_.handles.loopback.kick) continue;
+    some = true;
+    if (tells_of_end(port)) {
+      look_ = true;
+    } else {
+      TRIVET_TRY(server_.serve_port(static_cast<xenevtchn_port_or_error_t>(port), io, memory_));
     }
   }
   return some;
 }
 
-Result<void> ServerRunner::serve_events(IoHandler& io) {
-  std::array<evtchn_port_t, 64> ports;
-  const int fd = xenevtchn_fd(context_.event_channels());
-  while (true) {
-    const int count = events::take(fd, ports);
-    if (count < 0) {
-      if (errno == EAGAIN || errno == EINTR) return {};
-      return failed(context_, "take events");
-    }
-    const auto taken = std::span(ports).first(static_cast<std::size_t>(count));
-    // Unmasked before looking: what comes afterwards raises it again.
-    if (!events::unmask(fd, taken)) return failed(context_, "unmask events");
-    for (const auto port : taken) {
-      TRIVET_TRY(server_.serve_port(static_cast<xenevtchn_port_or_error_t>(port), io, memory_));
-    }
-    if (taken.size() < ports.size()) return {};
+Result<void> ServerRunner::settle() {
+  if (!events::waiting(events_fd_)) return {};
+  TRIVET_ASSIGN(const auto taken, take_events());
+  for (const auto port : taken) {
+    if (tells_of_end(port)) look_ = true;
+    if (port != context_.handles.loopback.kick) owed_.signal();
   }
+  return {};
 }
 
 Result<void> ServerRunner::catch_up(IoHandler& io) {
-  TRIVET_TRY(serve_events(io));
+  (void)owed_.take();
   return server_.serve_all(io, memory_);
 }
 
 Result<void> ServerRunner::drain(IoHandler& io) {
   const Turn turn(driven_);
   if (!turn.ok()) return busy(drain_operation, context_);
-  for (bool more = true; more;) {
-    TRIVET_ASSIGN(more, serve_some(io, 0));
+  TRIVET_TRY(watch_end());
+  for (bool more = true; more && events::waiting(events_fd_);) {
+    TRIVET_ASSIGN(more, serve_some(io));
   }
   TRIVET_TRY(catch_up(io));
   if (context_.attached() || context_.phase == Phase::running || !server_.outstanding()) return {};
@@ -211,7 +199,6 @@ Result<void> ServerRunner::finish_accesses(IoHandler& io) {
   const auto stopped = await_stop();
   TRIVET_TRY(domctl.pause(context_.domain));
   TRIVET_TRY(stopped);
-  end_.take();  // told of our own doing
   return domctl.undo_shut_down(context_.domain);
 }
 

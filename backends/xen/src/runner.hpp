@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 
+#include <trivet/core/event.hpp>
 #include <trivet/core/runner.hpp>
 #include <trivet/core/unique_fd.hpp>
 
@@ -32,15 +35,27 @@ class ServerRunner final : public Runner {
   void forget_end() noexcept { look_ = true; }
 
  private:
-  ServerRunner(const Context& context, IoreqServer& server, Memory& memory, Event kick, EndWatch end) noexcept
-      : context_(context), server_(server), memory_(memory), kicker_(std::move(kick)), end_(std::move(end)) {}
+  ServerRunner(const Context& context, IoreqServer& server, Memory& memory, Event owed) noexcept
+      : context_(context),
+        server_(server),
+        memory_(memory),
+        events_fd_(xenevtchn_fd(context.event_channels())),
+        kicker_(events_fd_, context.handles.loopback.look),
+        owed_(std::move(owed)) {}
 
+  Result<void> watch_end();
   TRIVET_XEN_HOT Result<Exit> loop(IoHandler& io);
+  /// Waits for events, up to as many as fit.
+  TRIVET_XEN_HOT Result<std::span<const evtchn_port_t>> take_events();
   /// Waits for events and serves them. True where there was another than a kick.
-  TRIVET_XEN_HOT Result<bool> serve_some(IoHandler& io, int timeout_ms);
-  TRIVET_XEN_HOT Result<void> serve_events(IoHandler& io);
-  /// Serves what waits without having been told of it.
+  TRIVET_XEN_HOT Result<bool> serve_some(IoHandler& io);
+  /// Serves what an earlier run took the event of and left, for a kick or an error.
   Result<void> catch_up(IoHandler& io);
+  /// After a kick: its event is taken, and what came with it stays for the next run.
+  Result<void> settle();
+  [[nodiscard]] bool tells_of_end(evtchn_port_t port) const noexcept {
+    return port == context_.handles.loopback.look || port == context_.handles.domains_ended;
+  }
   Result<void> finish_accesses(IoHandler& io);
   Result<void> await_stop() const;
   /// How the guest ended, if it did; the next run will tell it again.
@@ -51,9 +66,12 @@ class ServerRunner final : public Runner {
   const Context& context_;
   IoreqServer& server_;
   Memory& memory_;
+  const int events_fd_;
   RunKicker kicker_;
+  Event owed_;        // events were taken and not served
+  UniqueFd waiting_;  // an epoll of the two: event channels, owed
+  std::array<evtchn_port_t, 64> ports_{};
   EndWatch end_;
-  UniqueFd waiting_;  // an epoll of the three: event channels, kick, end
   std::atomic<bool> driven_{false};
   std::atomic<bool> look_{true};  // the end may have come
 };

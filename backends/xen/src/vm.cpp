@@ -57,7 +57,7 @@ Result<std::unique_ptr<XenVm>> XenVm::create(const Domctl& domctl, const VmConfi
 }
 
 Result<std::unique_ptr<XenVm>> XenVm::attach(DomainId domain, unsigned address_bits) {
-  TRIVET_ASSIGN(auto handles, Handles::open(domain, Handles::Channels::later));
+  TRIVET_ASSIGN(auto handles, Handles::open(domain, Handles::Of::attached));
   unsigned vcpus = 0;
   if (xendevicemodel_nr_vcpus(handles.device_model.get(), domain, &vcpus) != 0) {
     const auto name = "domain " + std::to_string(domain);

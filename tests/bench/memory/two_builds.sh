@@ -1,31 +1,46 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# What the xen build's access guard costs where nothing is mapped on demand: the same benchmark of two builds, in turns; the least time of each
-# operation counts, since what else runs here only ever adds.
-# usage: two_builds.sh MMAP-BUILD XEN-BUILD [ROUNDS [BENCHMARK...]]    the build folders; benchmarks: guest_memory split_ring
+# What the xen build's access guard costs where nothing is mapped on demand: the same benchmark of two builds, side by side in many short turns, each a
+# process of its own, since where its pages lie changes more than the guard. An operation's figure is the median of the turns' ratios.
+# usage: two_builds.sh MMAP-BUILD XEN-BUILD [TURNS [BENCHMARK...]]    the build folders; benchmarks: guest_memory split_ring
 set -euo pipefail
-mmap=$1 xen=$2 rounds=${3:-10}
+mmap=$1 xen=$2 turns=${3:-41}
 shift $(($# < 3 ? $# : 3))
 [ $# -gt 0 ] || set -- guest_memory split_ring
 bar=1.02
 for bench in "$@"; do
-  for ((i = 0; i < rounds; i++)); do
+  for ((i = 0; i < turns; i++)); do
     # Who comes first changes.
     order=(mmap xen)
     ((i % 2)) || order=(xen mmap)
     for build in "${order[@]}"; do
-      "${!build}/bin/bench_$bench" 2>/dev/null | sed "s/^/$build /"
+      "${!build}/bin/bench_$bench" --benchmark_repetitions=1 --benchmark_min_time=0.02 2>/dev/null | sed "s/^/$build /"
     done
   done | awk -v bar=$bar -v bench="$bench" '
+    function median(list, values, count, i, j, value) {
+      count = split(list, values, " ")
+      for (i = 2; i <= count; i++) {
+        value = values[i] + 0
+        for (j = i - 1; j > 0 && values[j] + 0 > value; j--) values[j + 1] = values[j]
+        values[j + 1] = value
+      }
+      return values[int((count + 1) / 2)]
+    }
     { build = $1; line = $0; sub(/^[a-z]+ /, "", line); name = substr(line, 1, 44); sub(/ +$/, "", name); ns = substr(line, 45, 11) + 0 }
-    ns > 0 { if (!((build, name) in least)) order[build, count[build]++] = name; if (!((build, name) in least) || ns < least[build, name]) least[build, name] = ns }
+    ns > 0 {
+      if (!(name in ratios)) { order[count++] = name; ratios[name] = "" }
+      # The second of a turn completes the pair.
+      if ((name in half) && half_of[name] != build) {
+        ratios[name] = ratios[name] " " (build == "xen" ? ns / half[name] : half[name] / ns)
+        delete half[name]
+      } else { half[name] = ns; half_of[name] = build }
+    }
     END {
-      for (i = 0; i < count["mmap"]; i++) {
-        name = order["mmap", i]
-        if (!(("xen", name) in least)) continue
-        ratio = least["xen", name] / least["mmap", name]
+      for (i = 0; i < count; i++) {
+        name = order[i]
+        ratio = median(ratios[name])
         sum += log(ratio); n++
-        printf "%-44s mmap %9.2f ns   xen %9.2f ns   %5.3f\n", name, least["mmap", name], least["xen", name], ratio
+        printf "%-44s xen %5.3f of mmap\n", name, ratio
       }
       if (n == 0) exit 1
       all = exp(sum / n)

@@ -112,6 +112,7 @@ own() {
   wait_for . /tmp/run.out 60
 }
 own
+refuses 1 "a domain of trivet run's" "domain [0-9]+ was made by Trivet's process $ours" $(dm) "$(domains | awk '/54726976/ { print $2 }')" --rng
 domains --destroy 54726976 >/dev/null
 ends $ours 20
 check "a domain that goes in the middle: exit status 1" is $status 1

@@ -336,5 +336,21 @@ TEST_F(XenRunnerTest, AnAccessThatWaitsIsToldUntilItIsServed) {
   EXPECT_EQ(io.seen.size(), 2U);
 }
 
+TEST_F(XenRunnerTest, AnAccessThatCameWithAKickIsToldUntilItIsServed) {
+  // mov dx, 0x510; out dx, al; cli; hlt
+  load({0xba, 0x10, 0x05, 0xee, 0xfa, 0xf4});
+  if (HasFatalFailure() || IsSkipped()) return;
+  TRIVET_ASSERT_OK(vm->resume());
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the access is there by then
+  runner().kicker().kick();
+  const auto exit = runner().run(io);
+  TRIVET_ASSERT_OK(exit);
+  EXPECT_TRUE(std::holds_alternative<exits::Kicked>(*exit));
+  EXPECT_TRUE(io.seen.empty());
+  EXPECT_TRUE(readable(runner().wait_fd()));
+  run_to<exits::PowerOff>();
+  EXPECT_EQ(io.seen.size(), 1U);
+}
+
 }  // namespace
 }  // namespace trivet::xen::test

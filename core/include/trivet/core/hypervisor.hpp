@@ -17,6 +17,7 @@ namespace trivet {
 /// What an attached VM is wanted for.
 struct AttachConfig {
   bool vcpu_state = false;  ///< also read and write vCPU state; `permission` where the hypervisor forbids it
+  bool not_ours = false;    ///< only one that another toolstack made; `invalid_argument` for one that Trivet made
 };
 
 /// An open hypervisor: makes VMs and says what they can do. Outlives its VMs. Thread rule: any thread.

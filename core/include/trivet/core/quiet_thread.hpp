@@ -9,7 +9,7 @@
 
 #include <trivet/core/result.hpp>
 
-namespace trivet::vmm {
+namespace trivet {
 
 /// Starts a thread that takes none of the program's signals but those that are about the thread itself (faults, the
 /// backends' kick): a vCPU or the I/O loop is no place for somebody's SIGINT or SIGCHLD handler.
@@ -34,4 +34,4 @@ Result<std::thread> quiet_thread(const char* name, Work&& work) {
   return result;
 }
 
-}  // namespace trivet::vmm
+}  // namespace trivet
