@@ -2,9 +2,7 @@
 # The stages of scripts/test, in order; to be sourced by bash after common.sh and style.sh. Each runs in the root with its output in a log.
 
 # What scripts/test and CI run.
-stages=(install style build unit headers conformance package docs e2e e2e_slow bars mshv asan fuzz tidy coverage tsan)
-# Those that nobody has yet seen pass as a whole, run by name or with --all; each moves up once it has.
-deep_stages=(xen)
+stages=(install style build unit headers conformance package docs e2e e2e_slow bars mshv xen asan fuzz tidy coverage tsan)
 jobs=$(nproc)
 coverage_bar=80
 fuzz_seconds=${TRIVET_FUZZ_SECONDS:-20}
