@@ -85,7 +85,7 @@ stage_e2e_slow() { cmake --build --preset release --parallel "$jobs" && tests_of
 # The build with Xen: everything on KVM again, and on Xen in its testbed; what its memory costs beside the other build's.
 stage_xen() {
   configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e)$' --verbose -j "$jobs" &&
-    configure_and_build release && tests/bench/memory/two_builds.sh build/release build/release-xen 41 guest_memory
+    configure_and_build release && tests/bench/memory/two_builds.sh build/release build/release-xen 25 guest_memory
 }
 # MSHV's instruction emulator against KVM, its speed beside its decoder's, and a guest's run on the simulator beside KVM.
 stage_mshv() {

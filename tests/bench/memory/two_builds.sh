@@ -1,19 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# What the xen build's access guard costs where nothing is mapped on demand: the same benchmark of two builds, side by side in many short turns, each a
-# process of its own, since where its pages lie changes more than the guard. An operation's figure is the median of the turns' ratios.
+# What the xen build's access guard costs where nothing is mapped on demand: the same benchmark of two builds, side by side in many short turns, each run a
+# process of its own, since where its pages lie changes more than the guard. A turn runs one, twice the other, and the one again, so that neither what
+# drifts nor who comes second counts. An operation's figure is the median of the turns' ratios.
 # usage: two_builds.sh MMAP-BUILD XEN-BUILD [TURNS [BENCHMARK...]]    the build folders; benchmarks: guest_memory split_ring
 set -euo pipefail
-mmap=$1 xen=$2 turns=${3:-41}
+mmap=$1 xen=$2 turns=${3:-25}
 shift $(($# < 3 ? $# : 3))
 [ $# -gt 0 ] || set -- guest_memory split_ring
 bar=1.02
 for bench in "$@"; do
   for ((i = 0; i < turns; i++)); do
-    # Who comes first changes.
-    order=(mmap xen)
-    ((i % 2)) || order=(xen mmap)
-    for build in "${order[@]}"; do
+    for build in mmap xen xen mmap; do
       "${!build}/bin/bench_$bench" --benchmark_repetitions=1 --benchmark_min_time=0.02 2>/dev/null | sed "s/^/$build /"
     done
   done | awk -v bar=$bar -v bench="$bench" '
@@ -29,21 +27,21 @@ for bench in "$@"; do
     { build = $1; line = $0; sub(/^[a-z]+ /, "", line); name = substr(line, 1, 44); sub(/ +$/, "", name); ns = substr(line, 45, 11) + 0 }
     ns > 0 {
       if (!(name in ratios)) { order[count++] = name; ratios[name] = "" }
-      # The second of a turn completes the pair.
-      if ((name in half) && half_of[name] != build) {
-        ratios[name] = ratios[name] " " (build == "xen" ? ns / half[name] : half[name] / ns)
-        delete half[name]
-      } else { half[name] = ns; half_of[name] = build }
+      sum[name, build] += ns
+      if (++runs[name] % 4 == 0) {
+        ratios[name] = ratios[name] " " sum[name, "xen"] / sum[name, "mmap"]
+        sum[name, "xen"] = sum[name, "mmap"] = 0
+      }
     }
     END {
       for (i = 0; i < count; i++) {
         name = order[i]
         ratio = median(ratios[name])
-        sum += log(ratio); n++
+        all += log(ratio)
         printf "%-44s xen %5.3f of mmap\n", name, ratio
       }
-      if (n == 0) exit 1
-      all = exp(sum / n)
+      if (count == 0) exit 1
+      all = exp(all / count)
       printf "%s, all: %.3f of the mmap build (bar %.2f) %s\n", bench, all, bar, all <= bar ? "held" : "short"
       exit all > bar
     }' || failed=1
