@@ -13,6 +13,7 @@ namespace trivet {
 
 /// Starts a thread that takes none of the program's signals but those that are about the thread itself (faults, the
 /// backends' kick): a vCPU or the I/O loop is no place for somebody's SIGINT or SIGCHLD handler.
+/// `limit` and its like: the host gives no thread (host). Thread rule: any thread.
 template <class Work>
 Result<std::thread> quiet_thread(const char* name, Work&& work) {
   sigset_t before;
