@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <fmt/format.h>
+#include <utility>
 
 #include <trivet/virtio/cursor.hpp>
 
@@ -12,38 +13,45 @@ constexpr const char* operation = "virtio chain";
 
 }  // namespace
 
-Result<Cursor::Sizes> Cursor::measure(Chain chain) noexcept {
-  Sizes sizes;
-  for (;;) {
-    Descriptor buffer;
-    const Chain::Step step = chain.step(buffer);
-    if (step == Chain::Step::end) return sizes;
-    if (step == Chain::Step::fault) [[unlikely]]
-      return Chain::fault(chain);
-    (buffer.writable ? sizes.writable : sizes.readable) += buffer.length;
+bool Cursor::enter() noexcept {
+  const bool writes = permission_ == memory::Permission::write;
+  bool passed = !at_first_;
+  if (at_first_) chain_ = Chain(chain_.origin_);
+  at_first_ = false;
+  Descriptor buffer;
+  while (chain_.step(buffer) == Chain::Step::descriptor) {
+    if (buffer.writable == writes && buffer.length != 0 && std::exchange(passed, true)) {
+      at_ = buffer.address;
+      buffer_left_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(buffer.length, behind_));
+      behind_ -= buffer_left_;
+      return true;
+    }
+    if (buffer.writable && !writes) break;
   }
+  if (chain_.rule_ == Rule::none) chain_.fail(Rule::changed, 0);
+  return false;
 }
 
 Result<void> Cursor::require(std::uint64_t bytes) const noexcept {
-  if (bytes <= left_) [[likely]]
+  if (bytes <= left()) [[likely]]
     return {};
   std::array<char, 128> text{};
   const auto end =
       fmt::format_to_n(text.data(), text.size(), "queue {}: chain {}: {} bytes {} where {} are needed", chain_.queue(),
-                       chain_.id(), left_, permission_ == memory::Permission::read ? "to read" : "of room", bytes);
+                       chain_.id(), left(), permission_ == memory::Permission::read ? "to read" : "of room", bytes);
   return Error::malformed(operation, {text.data(), std::min(end.size, text.size())});
 }
 
 Result<memory::Slice> Cursor::run(std::uint64_t limit) noexcept {
-  if (left_ == 0) [[unlikely]] {
+  if (left() == 0) [[unlikely]] {
     TRIVET_TRY(require(1));
   }
   if (buffer_left_ == 0 && !enter()) [[unlikely]]
-    return Chain::fault(chain_);
-  const std::uint64_t most = std::min({limit, left_, std::uint64_t{buffer_left_}});
+    return chain_.fault().error();
+  const std::uint64_t most = std::min(limit, std::uint64_t{buffer_left_});
   auto slice = chain_.memory().run(at_, most, permission_);
   if (slice) [[likely]]
-    pass(static_cast<std::uint32_t>(slice->size()));
+    pass(slice->size());
   return slice;
 }
 
@@ -51,8 +59,8 @@ Result<void> Cursor::skip(std::uint64_t bytes) noexcept {
   TRIVET_TRY(require(bytes));
   while (bytes != 0) {
     if (buffer_left_ == 0 && !enter()) [[unlikely]]
-      return Chain::fault(chain_);
-    const auto part = static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, buffer_left_));
+      return chain_.fault().error();
+    const auto part = std::min<std::uint64_t>(bytes, buffer_left_);
     pass(part);
     bytes -= part;
   }
@@ -62,7 +70,8 @@ Result<void> Cursor::skip(std::uint64_t bytes) noexcept {
 Result<Cursor> Cursor::take(std::uint64_t bytes) noexcept {
   TRIVET_TRY(require(bytes));
   Cursor front = *this;
-  front.left_ = bytes;
+  front.buffer_left_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, buffer_left_));
+  front.behind_ = bytes - front.buffer_left_;
   TRIVET_TRY(skip(bytes));
   return front;
 }

@@ -74,7 +74,7 @@ Queue::Queue(const QueueConfig& config, std::shared_ptr<const memory::MemoryMap>
       known_available_(config.next_available),
       next_used_(config.next_used),
       published_(config.next_used),
-      indirect_((config.features & abi::f_indirect_desc) != 0),
+      origin_numbers_(Chain::Origin::pack(config.index, config.size, (config.features & abi::f_indirect_desc) != 0)),
       always_notify_once_(config.next_used != 0 || config.next_available != 0),
       config_(config),
       map_(std::move(map)) {}
@@ -83,23 +83,23 @@ Result<Queue> Queue::create(const QueueConfig& config, std::shared_ptr<const mem
   if (!memory) return error_of(Errc::invalid_argument, Blame::caller, "queue {}: no memory map", config.index);
   TRIVET_TRY(check_layout(config));
   Queue queue(config, std::move(memory));
-  if (auto resolved = queue.resolve(); !resolved) {
-    return error_of(Errc::malformed, Blame::guest, "{}", resolved.error().detail());
+  if (const Fault gone = queue.resolve(); gone.rule != Rule::none) {
+    return error_of(Errc::malformed, Blame::guest, "{}", gone.error().detail());
   }
   return queue;
 }
 
-Result<void> Queue::resolve() {
+Fault Queue::resolve() {
   const auto generation = map_->generation();  // before the snapshot: a change in between is seen at the next look
   const auto parts = parts_of(config_);
   Held held{map_->snapshot(), {}};
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    const auto permission = i == 2 ? memory::Permission::write : memory::Permission::read;
-    auto slice = held.memory->slice(parts[i].range, permission);
+    const GuestRange& range = parts[i].range;
+    auto slice = held.memory->slice(range, i == 2 ? memory::Permission::write : memory::Permission::read);
     if (!slice) {
-      return error_of(Errc::out_of_range, Blame::guest, "queue {}: {}, {:#x} bytes at {:#x}, is not in {} memory",
-                      config_.index, parts[i].name, parts[i].range.size, parts[i].range.start.value,
-                      i == 2 ? "writable" : "one region of");
+      const std::array numbers{static_cast<std::uint16_t>(i), static_cast<std::uint16_t>(range.size),
+                               static_cast<std::uint16_t>(range.size >> 16), std::uint16_t{0}};
+      return {Rule::memory_gone, false, config_.index, numbers, range.start.value};
     }
     held.ring[i] = std::move(*slice);
   }
@@ -124,17 +124,13 @@ QueueConfig Queue::config() const noexcept {
   return config;
 }
 
-Error Queue::bad_available_index() noexcept {
+Fault Queue::bad_available_index() noexcept {
   const auto seen = std::exchange(known_available_, next_available_);  // look again at the next pop: the same error
-  return error_of(Errc::malformed, Blame::guest,
-                  "queue {}: available index {} is too far ahead: {} popped, {} in flight, size {} (virtio 1.2, 2.7.6)",
-                  config_.index, seen, next_available_, in_flight(), config_.size);
+  return {Rule::available_index_jumps, false, config_.index, {seen, next_available_, in_flight(), config_.size}, 0};
 }
 
-Error Queue::bad_head(std::uint16_t head) const noexcept {
-  return error_of(Errc::malformed, Blame::guest,
-                  "queue {}: available entry {} names descriptor {} of {} (virtio 1.2, 2.7.6)", config_.index,
-                  next_available_, head, config_.size);
+Fault Queue::bad_head(std::uint16_t head) const noexcept {
+  return {Rule::head_beyond_table, false, config_.index, {next_available_, head, config_.size, 0}, 0};
 }
 
 Error Queue::bad_push(std::uint16_t id) const noexcept {
@@ -160,7 +156,7 @@ void Queue::disable_kicks() noexcept {
 }
 
 bool Queue::enable_kicks() noexcept {
-  if (memory_changed() && !resolve()) return true;  // pop says why
+  if (memory_changed() && resolve().rule != Rule::none) return true;  // pop says why
   if (has_event_idx()) {
     ring_.set_available_event(next_available_);
   } else {

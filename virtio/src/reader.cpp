@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <trivet/virtio/buffers.hpp>
 #include <trivet/virtio/reader.hpp>
 
 namespace trivet::virtio {
 
 Result<Reader> Reader::create(const Chain& chain) noexcept {
-  TRIVET_ASSIGN(const auto sizes, Cursor::measure(chain));
-  return Reader({chain, memory::Permission::read, sizes.readable});
+  TRIVET_ASSIGN(const auto buffers, Buffers::create(chain));
+  return buffers.reader;
 }
 
 Result<void> Reader::read_in_parts(Bytes out) noexcept {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <trivet/virtio/buffers.hpp>
 #include <trivet/virtio/writer.hpp>
 
 namespace trivet::virtio {
 Result<Writer> Writer::create(const Chain& chain) noexcept {
-  TRIVET_ASSIGN(const auto sizes, Cursor::measure(chain));
-  return Writer({chain, memory::Permission::write, sizes.writable});
+  TRIVET_ASSIGN(const auto buffers, Buffers::create(chain));
+  return buffers.writer;
 }
 
 Result<void> Writer::write_in_parts(ConstBytes in) noexcept {

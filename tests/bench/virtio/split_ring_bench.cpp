@@ -53,10 +53,14 @@ struct Ring {
       const bool writable = i != 0;
       buffers.push_back({guest.allocate(512), writable ? 512U : 16U, writable});
     }
-    while (shape.indirect ? driver.add_indirect(buffers) : driver.add(buffers)) ++chains;
+    // As many indirect chains as direct ones fit: the tables are no larger than the ring, and what is compared is the
+    // walk, not the cache.
+    const auto most = queue_size / shape.length;
+    while (chains < most && (shape.indirect ? driver.add_indirect(buffers) : driver.add(buffers))) ++chains;
     // Where fewer chains than entries fit, the ring repeats them.
     for (std::uint16_t i = chains; i < queue_size; ++i) {
-      driver.set_available_entry(i, static_cast<std::uint16_t>(i % chains * shape.length % queue_size));
+      driver.set_available_entry(
+          i, static_cast<std::uint16_t>(i % chains * (shape.indirect ? 1 : shape.length) % queue_size));
     }
     queue = std::make_unique<Queue>(driver.queue());
     const auto host = [&](GuestAddress at) { return guest.memory().slice({at, 1}, memory::Permission::write)->host(); };

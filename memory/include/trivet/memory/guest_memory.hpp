@@ -61,6 +61,25 @@ class GuestMemory {
     return Slice(entry->host + (range.start.value - entry->start), range.size, entry->region);
   }
 
+  /// Moves the bytes where they are one run, else false and nothing is touched; `read` and `write` for where the reason
+  /// does not matter, or is asked for later. Never what is mapped on demand.
+  [[nodiscard]] bool read_whole(GuestAddress at, Bytes out) const noexcept {
+    const Entry* entry = find_whole(at, out.size(), Permission::read);
+    if (entry == nullptr) [[unlikely]]
+      return false;
+    copy_out(out.data(), entry->host + (at.value - entry->start), out.size());
+    return true;
+  }
+  [[nodiscard]] bool write_whole(GuestAddress at, ConstBytes in) const noexcept {
+    const Entry* entry = find_whole(at, in.size(), Permission::write);
+    if (entry == nullptr) [[unlikely]]
+      return false;
+    const std::uint64_t offset = at.value - entry->start;
+    copy_in(entry->host + offset, in.data(), in.size());
+    if (entry->dirty != nullptr) entry->dirty->mark(offset, in.size());
+    return true;
+  }
+
   /// Whether every byte of the range is memory. An empty or wrapping range is not.
   [[nodiscard]] bool contains(const GuestRange& range) const noexcept;
 
@@ -210,23 +229,16 @@ template <Plain T>
 inline Result<T> GuestMemory::read_object(GuestAddress at) const noexcept {
   T object{};
   const Bytes bytes = std::as_writable_bytes(std::span(&object, 1));
-  if (const Entry* entry = find_whole(at, sizeof(T), Permission::read); entry != nullptr) [[likely]] {
-    copy_out(bytes.data(), entry->host + (at.value - entry->start), sizeof(T));
-  } else {
+  if (!read_whole(at, bytes)) [[unlikely]]
     TRIVET_TRY(read(at, bytes));
-  }
   return object;
 }
 
 template <Plain T>
 inline Result<void> GuestMemory::write_object(GuestAddress at, const T& object) const noexcept {
   const ConstBytes bytes = std::as_bytes(std::span(&object, 1));
-  const Entry* entry = find_whole(at, sizeof(T), Permission::write);
-  if (entry == nullptr) [[unlikely]]
+  if (!write_whole(at, bytes)) [[unlikely]]
     return write(at, bytes);
-  const std::uint64_t offset = at.value - entry->start;
-  copy_in(entry->host + offset, bytes.data(), sizeof(T));
-  if (entry->dirty != nullptr) entry->dirty->mark(offset, sizeof(T));
   return {};
 }
 

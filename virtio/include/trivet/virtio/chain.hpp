@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include <trivet/core/address.hpp>
-#include <trivet/core/result.hpp>
 #include <trivet/memory/access.hpp>
 #include <trivet/memory/build.hpp>
 #include <trivet/memory/guest_memory.hpp>
 #include <trivet/virtio/abi/split_ring.hpp>
+#include <trivet/virtio/fault.hpp>
 
 namespace trivet::virtio {
 
@@ -23,7 +23,7 @@ struct Descriptor {
   friend bool operator==(const Descriptor&, const Descriptor&) = default;
 };
 
-/// A chain of descriptors that the driver made available: a cursor over it, and a cheap value (a copy starts where it
+/// A chain of descriptors that the driver made available: a cursor over it, and a cheap value (a copy goes on where it
 /// stands).
 ///
 /// Each step is a result. A rule of virtio 1.2, 2.7 that the chain breaks gives `malformed` (guest) with the queue, the
@@ -33,90 +33,118 @@ struct Descriptor {
 class Chain {
  public:
   /// The head: what `Queue::push_used` wants back.
-  [[nodiscard]] std::uint16_t id() const noexcept { return head_; }
+  [[nodiscard]] std::uint16_t id() const noexcept { return origin_.head(); }
   /// The index of the queue it came from.
-  [[nodiscard]] unsigned queue() const noexcept { return queue_; }
-  [[nodiscard]] const memory::GuestMemory& memory() const noexcept { return *memory_; }
+  [[nodiscard]] unsigned queue() const noexcept { return origin_.queue(); }
+  [[nodiscard]] const memory::GuestMemory& memory() const noexcept { return *origin_.memory; }
 
   /// The next buffer, nothing after the last one. Follows `next` and an indirect table; readable buffers come before
   /// writable ones. After an error it gives the same error again.
-  [[nodiscard]] Result<std::optional<Descriptor>> next() noexcept;
+  Next<Descriptor> next() noexcept;
 
  private:
+  friend struct Buffers;
   friend class Cursor;
   friend class Queue;
 
   enum class Step : std::uint8_t { descriptor, end, fault };
 
-  /// What a chain can break.
-  enum class Rule : std::uint8_t {
-    none,
-    next_beyond_table,
-    longer_than_queue,
-    more_than_4_gib,
-    readable_after_writable,
-    indirect_not_negotiated,
-    indirect_nested,
-    indirect_with_next,
-    indirect_empty,
-    indirect_ragged,
-    indirect_too_long,
-    indirect_outside_memory,
-    changed,
+  /// Where a chain begins: all that one takes to walk it. Three words, so that it is cheap to keep.
+  struct Origin {
+    const memory::GuestMemory* memory;
+    const std::byte* table;  ///< the ring's
+    std::uint64_t numbers;   ///< those below, of which all but the head are the queue's
+
+    static constexpr std::uint64_t pack(std::uint16_t queue, std::uint16_t size, bool indirect_allowed) noexcept {
+      return std::uint64_t{queue} << 16 | std::uint64_t{size} << 32 | std::uint64_t{indirect_allowed} << 48;
+    }
+    [[nodiscard]] std::uint16_t head() const noexcept { return static_cast<std::uint16_t>(numbers); }
+    [[nodiscard]] std::uint16_t queue() const noexcept { return static_cast<std::uint16_t>(numbers >> 16); }
+    [[nodiscard]] std::uint16_t size() const noexcept { return static_cast<std::uint16_t>(numbers >> 32); }
+    [[nodiscard]] bool indirect_allowed() const noexcept { return (numbers >> 48 & 1) != 0; }
   };
 
-  Chain(const memory::GuestMemory* memory, const std::byte* table, std::uint16_t size, std::uint16_t head,
-        std::uint16_t queue, bool indirect_allowed) noexcept
-      : memory_(memory),
-        table_(table),
-        table_size_(size),
-        left_(size),
-        queue_size_(size),
-        head_(head),
-        next_(head),
-        queue_(queue),
-        indirect_allowed_(indirect_allowed) {}
+  Chain() noexcept {}  // NOLINT(modernize-use-equals-default): nothing yet, and nothing is written
+  explicit Chain(const Origin& origin) noexcept
+      : origin_(origin),
+        table_(origin.table),
+        bytes_(0),
+        table_size_(origin.size()),
+        left_(origin.size()),
+        next_(origin.head()),
+        flags_(abi::desc_f_next),
+        mapped_entries_(0),
+        rule_(Rule::none),
+        in_indirect_(false) {}
 
   Step step(Descriptor& out) noexcept;
 
-  // What is rare takes the chain by value, so that a walk keeps it in registers.
-  [[nodiscard]] static Chain failed(Chain chain, Rule rule, std::uint64_t value) noexcept;
-  [[nodiscard]] static Chain entered(Chain chain, std::uint64_t address, std::uint32_t length,
-                                     std::uint16_t flags) noexcept;
+  /// Goes on with the indirect table that a descriptor refers to. False: at fault.
+  bool enter(std::uint64_t address, std::uint32_t length, std::uint32_t flags) noexcept;
+
+  // What is rare gets numbers, not the chain or a part of it, so that a walk keeps the chain in registers.
+  [[nodiscard]] static bool is_mapped_on_demand(const memory::GuestMemory& memory, std::uint64_t at,
+                                                std::uint32_t bytes) noexcept;
   /// A descriptor as it lies in memory, or the rule that keeps it from being read, and then the value that broke it.
   struct Words {
     std::uint64_t address;
     std::uint64_t rest;
     Rule broken;
   };
-  /// The next one of a table that is mapped on demand. Such a table has no host address: table_ holds the bits of its
-  /// guest address and table_size_ is 0, so that the others pay nothing.
-  [[nodiscard]] static Words mapped_words(Chain chain) noexcept;
-  [[nodiscard]] static Error fault(Chain chain) noexcept;
+  /// One of a table that is mapped on demand. Such a table has no host address: table_ holds the bits of its guest
+  /// address and table_size_ is 0, so that the others pay nothing.
+  [[nodiscard]] static Words mapped_words(const memory::GuestMemory& memory, std::uint64_t table, std::uint32_t entries,
+                                          std::uint32_t index) noexcept;
+  [[nodiscard]] bool is_broken() const noexcept { return rule_ != Rule::none; }
+  [[nodiscard]] Fault fault() const noexcept {
+    return {rule_, in_indirect_, origin_.queue(), {origin_.head(), static_cast<std::uint16_t>(next_), 0, 0}, bytes_};
+  }
   Step fail(Rule rule, std::uint64_t value) noexcept {
-    *this = failed(*this, rule, value);
+    rule_ = rule;
+    bytes_ = value;
+    flags_ = 0;
     return Step::fault;
   }
 
-  const memory::GuestMemory* memory_;
-  const std::byte* table_;    // where the table that is walked lies in this process; or see mapped_words
-  std::uint64_t bytes_ = 0;   // so far; after a fault, the value that broke the rule
-  std::uint32_t table_size_;  // entries
-  std::uint16_t left_;        // buffers that may still come
-  std::uint16_t queue_size_;
-  std::uint16_t head_;
-  std::uint16_t next_;  // after a fault, the descriptor that broke the rule
-  std::uint16_t queue_;
-  Rule rule_ = Rule::none;
-  bool indirect_allowed_;
-  bool in_indirect_ = false;
-  bool writable_ = false;  // a writable buffer has come
-  bool ended_ = false;
-  std::uint16_t mapped_entries_ = 0;  // of a table that is mapped on demand
+  Origin origin_;
+  const std::byte* table_;        // where the table that is walked lies in this process; or see mapped_words
+  std::uint64_t bytes_;           // so far; after a fault, the value that broke the rule
+  std::uint32_t table_size_;      // entries
+  std::uint32_t left_;            // buffers that may still come
+  std::uint32_t next_;            // after a fault, the descriptor that broke the rule
+  std::uint32_t flags_;           // of the descriptor before: WRITE; NEXT unless the chain ended
+  std::uint16_t mapped_entries_;  // of a table that is mapped on demand
+  Rule rule_;
+  bool in_indirect_;
 };
 
+[[gnu::always_inline]] inline bool Chain::enter(std::uint64_t address, std::uint32_t length,
+                                                std::uint32_t flags) noexcept {
+  // The write flag of such a descriptor is ignored (2.7.5.3.2).
+  const auto broken = [this](Rule rule, std::uint64_t value = 0) { return fail(rule, value) != Step::fault; };
+  if (!origin_.indirect_allowed()) return broken(Rule::indirect_not_negotiated);
+  if (in_indirect_) return broken(Rule::indirect_nested);
+  if ((flags & abi::desc_f_next) != 0) return broken(Rule::indirect_with_next);
+  if (length == 0) return broken(Rule::indirect_empty);
+  if (length % sizeof(abi::VirtqDesc) != 0) return broken(Rule::indirect_ragged, length);
+  const auto entries = length / std::uint32_t{sizeof(abi::VirtqDesc)};
+  if (entries > abi::max_queue_size) return broken(Rule::indirect_too_long, entries);
+  if (const auto table = origin_.memory->find({{address}, length}, memory::Permission::read)) [[likely]] {
+    table_ = table->host();
+    table_size_ = entries;
+  } else {
+    if (!is_mapped_on_demand(*origin_.memory, address, length)) return broken(Rule::indirect_outside_memory, address);
+    table_ = std::bit_cast<const std::byte*>(address);
+    table_size_ = 0;
+    mapped_entries_ = static_cast<std::uint16_t>(entries);
+  }
+  next_ = 0;
+  in_indirect_ = true;
+  return true;
+}
+
 [[gnu::always_inline]] inline Chain::Step Chain::step(Descriptor& out) noexcept {
-  if (ended_) return rule_ == Rule::none ? Step::end : Step::fault;
+  if ((flags_ & abi::desc_f_next) == 0) return rule_ == Rule::none ? Step::end : Step::fault;
   for (;;) {  // twice at most: what refers to an indirect table, then the table's first
     std::uint64_t address;
     std::uint64_t rest;
@@ -126,46 +154,43 @@ class Chain {
       rest = memory::load_unaligned_at<std::uint64_t>(at + 8);
     } else {
       if (!memory::maps_on_demand || table_size_ != 0) return fail(Rule::next_beyond_table, next_);
-      const Words words = mapped_words(*this);
+      const Words words = mapped_words(*origin_.memory, std::bit_cast<std::uint64_t>(table_), mapped_entries_, next_);
       if (words.broken != Rule::none) return fail(words.broken, words.address);
       address = words.address;
       rest = words.rest;
     }
     const auto length = static_cast<std::uint32_t>(rest);
-    const auto flags = static_cast<std::uint16_t>(rest >> 32);
+    const auto flags = static_cast<std::uint32_t>(rest >> 32);
     if ((flags & abi::desc_f_indirect) != 0) [[unlikely]] {
-      *this = entered(*this, address, length, flags);
-      if (rule_ != Rule::none) return Step::fault;
+      if (!enter(address, length, flags)) return Step::fault;
       continue;
     }
-    const bool writable = (flags & abi::desc_f_write) != 0;
     if (left_ == 0) [[unlikely]]
-      return fail(Rule::longer_than_queue, queue_size_);
-    if (writable_ && !writable) [[unlikely]]
+      return fail(Rule::longer_than_queue, origin_.size());
+    if ((flags_ & ~flags & abi::desc_f_write) != 0) [[unlikely]]
       return fail(Rule::readable_after_writable, 0);
     bytes_ += length;
     if (bytes_ > std::uint64_t{1} << 32) [[unlikely]]
       return fail(Rule::more_than_4_gib, bytes_);
     --left_;
-    writable_ = writable;
-    ended_ = (flags & abi::desc_f_next) == 0;
-    next_ = static_cast<std::uint16_t>(rest >> 48);
-    out = {{address}, length, writable};
+    flags_ = flags;
+    next_ = static_cast<std::uint32_t>(rest >> 48);
+    out = {{address}, length, (flags & abi::desc_f_write) != 0};
     return Step::descriptor;
   }
 }
 
-[[gnu::always_inline]] inline Result<std::optional<Descriptor>> Chain::next() noexcept {
+[[gnu::always_inline]] inline Next<Descriptor> Chain::next() noexcept {
   Descriptor descriptor;
   switch (step(descriptor)) {
     case Step::descriptor:
-      return std::optional<Descriptor>(descriptor);
+      return descriptor;
     case Step::end:
-      return std::optional<Descriptor>();
+      return {};
     case Step::fault:
       break;
   }
-  return fault(*this);
+  return fault();
 }
 
 }  // namespace trivet::virtio

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -19,6 +17,7 @@
 #include <trivet/virtio/abi/split_ring.hpp>
 #include <trivet/virtio/chain.hpp>
 #include <trivet/virtio/detail/split_ring.hpp>
+#include <trivet/virtio/fault.hpp>
 
 namespace trivet::virtio {
 
@@ -72,7 +71,7 @@ class Queue {
   /// The next chain, nothing when the driver has made none available. Takes it: it is in flight until pushed.
   /// `malformed` (guest): the available index is more than `size` ahead (2.7.6), or a head is no descriptor.
   /// `out_of_range` (guest): the ring's memory is gone.
-  [[nodiscard]] Result<std::optional<Chain>> pop();
+  Next<Chain> pop();
 
   /// Returns the `count` chains popped last to the ring, the next `pop` gives them again. `bad_state` (caller): fewer
   /// are in flight.
@@ -123,10 +122,10 @@ class Queue {
   [[nodiscard]] bool has_event_idx() const noexcept { return (config_.features & abi::f_event_idx) != 0; }
   [[nodiscard]] bool memory_changed() const noexcept { return map_->generation() != generation_; }
 
-  Result<void> resolve();
-  [[nodiscard]] Error bad_available_index() noexcept;
-  [[nodiscard]] Error bad_head(std::uint16_t head) const noexcept;
-  [[nodiscard]] Error bad_push(std::uint16_t id) const noexcept;
+  [[nodiscard, gnu::cold]] Fault resolve();
+  [[nodiscard, gnu::cold]] Fault bad_available_index() noexcept;
+  [[nodiscard, gnu::cold]] Fault bad_head(std::uint16_t head) const noexcept;
+  [[nodiscard, gnu::cold]] Error bad_push(std::uint16_t id) const noexcept;
 
   detail::SplitRing ring_;
   std::uint64_t generation_ = 0;
@@ -134,22 +133,23 @@ class Queue {
   std::uint16_t known_available_;  // the driver's index as last read
   std::uint16_t next_used_;        // the next entry to stage
   std::uint16_t published_;        // the used index as the driver sees it
-  std::uint32_t unsignalled_ = 0;  // published since should_notify; stays at most 2^16
-  bool indirect_;
-  bool always_notify_once_;  // restored: the driver may still wait for what was published before
+  std::uint64_t origin_numbers_;   // of each chain, but for its head
+  std::uint64_t unsignalled_ = 0;  // published since should_notify
+  bool always_notify_once_;        // restored: the driver may still wait for what was published before
   QueueConfig config_;
   std::shared_ptr<const memory::MemoryMap> map_;
   Held held_;
   std::vector<Held> retired_;  // what chains in flight may still refer to
 };
 
-inline Result<std::optional<Chain>> Queue::pop() {
-  if (memory_changed()) [[unlikely]]
-    TRIVET_TRY(resolve());
+[[gnu::always_inline]] inline Next<Chain> Queue::pop() {
+  if (memory_changed()) [[unlikely]] {
+    if (const Fault gone = resolve(); gone.rule != Rule::none) return gone;
+  }
   if (next_available_ == known_available_) {
     known_available_ = ring_.available_index();
     const auto ahead = static_cast<std::uint16_t>(known_available_ - next_available_);
-    if (ahead == 0) return std::optional<Chain>();
+    if (ahead == 0) return {};
     if (ahead + in_flight() > config_.size) [[unlikely]]
       return bad_available_index();
   }
@@ -157,13 +157,13 @@ inline Result<std::optional<Chain>> Queue::pop() {
   if (head >= config_.size) [[unlikely]]
     return bad_head(head);
   ++next_available_;
-  return std::optional<Chain>(
-      Chain(held_.memory.get(), ring_.descriptors, config_.size, head, config_.index, indirect_));
+  return Chain({held_.memory.get(), ring_.descriptors, origin_numbers_ | head});
 }
 
-inline Result<void> Queue::stage_used(std::uint16_t id, std::uint32_t written) {
-  if (memory_changed()) [[unlikely]]
-    TRIVET_TRY(resolve());
+[[gnu::always_inline]] inline Result<void> Queue::stage_used(std::uint16_t id, std::uint32_t written) {
+  if (memory_changed()) [[unlikely]] {
+    if (const Fault gone = resolve(); gone.rule != Rule::none) return gone.error();
+  }
   if (id >= config_.size || in_flight() == 0) [[unlikely]]
     return bad_push(id);
   ring_.set_used(next_used_, id, written);
@@ -175,9 +175,9 @@ inline void Queue::publish() noexcept {
   const auto count = static_cast<std::uint16_t>(next_used_ - published_);
   if (count == 0) return;
   held_.memory->release_idle();  // from now on the driver may take its buffers' pages back
-  ring_.set_used_index(next_used_);
+  ring_.set_used_index(published_, next_used_);
   published_ = next_used_;
-  unsignalled_ = std::min<std::uint32_t>(unsignalled_ + count, 1U << 16);
+  unsignalled_ += count;
   if (in_flight() == 0 && !retired_.empty()) [[unlikely]]
     retired_.clear();
 }

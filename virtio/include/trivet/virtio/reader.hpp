@@ -27,11 +27,9 @@ class Reader {
   [[nodiscard]] std::uint64_t left() const noexcept { return cursor_.left(); }
 
   Result<void> read(Bytes out) noexcept {
-    const auto run = cursor_.whole_run(out.size());
-    if (!run) [[unlikely]]
-      return read_in_parts(out);
-    run->read(0, out);
-    return {};
+    if (cursor_.read_whole(out)) [[likely]]
+      return {};
+    return read_in_parts(out);
   }
   template <memory::Plain T>
   Result<T> read_object() noexcept;
@@ -46,6 +44,7 @@ class Reader {
 
  private:
   friend struct Buffers;
+  Reader() noexcept = default;
   explicit Reader(const Cursor& cursor) noexcept : cursor_(cursor) {}
 
   Result<void> read_in_parts(Bytes out) noexcept;

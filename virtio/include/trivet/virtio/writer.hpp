@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -30,13 +31,14 @@ class Writer {
 
   /// Bytes written through this writer so far; what `slices` handed out is not among them, for the caller knows what
   /// became of it.
-  [[nodiscard]] std::uint32_t written() const noexcept { return written_; }
+  [[nodiscard]] std::uint32_t written() const noexcept {
+    // A chain may hold 2^32 bytes, one more than the used ring can tell.
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(written_, std::numeric_limits<std::uint32_t>::max()));
+  }
 
   Result<void> write(ConstBytes in) noexcept {
-    const auto run = cursor_.whole_run(in.size());
-    if (!run) [[unlikely]]
+    if (!cursor_.write_whole(in)) [[unlikely]]
       return write_in_parts(in);
-    run->write(0, in);
     count(in.size());
     return {};
   }
@@ -58,18 +60,14 @@ class Writer {
 
  private:
   friend struct Buffers;
+  Writer() noexcept = default;
   explicit Writer(const Cursor& cursor) noexcept : cursor_(cursor) {}
 
   Result<void> write_in_parts(ConstBytes in) noexcept;
-  /// A chain may hold 2^32 bytes, one more than the used ring can tell.
-  void count(std::uint64_t bytes) noexcept {
-    const std::uint64_t sum = written_ + bytes;
-    written_ = sum > std::numeric_limits<std::uint32_t>::max() ? std::numeric_limits<std::uint32_t>::max()
-                                                               : static_cast<std::uint32_t>(sum);
-  }
+  void count(std::uint64_t bytes) noexcept { written_ += bytes; }
 
   Cursor cursor_;
-  std::uint32_t written_ = 0;
+  std::uint64_t written_ = 0;
 };
 
 }  // namespace trivet::virtio
