@@ -56,6 +56,8 @@ std::string_view to_string(Cap cap) {
       return "file_memory";
     case Cap::hypervisor_memory:
       return "hypervisor_memory";
+    case Cap::fresh_pages:
+      return "fresh_pages";
     case Cap::dirty_log:
       return "dirty_log";
     case Cap::dirty_ring:

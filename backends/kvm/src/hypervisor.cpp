@@ -24,6 +24,7 @@ Support KvmHypervisor::supports(Cap cap) const noexcept {
     case Cap::port_io:
     case Cap::host_memory:
     case Cap::file_memory:
+    case Cap::fresh_pages:
     case Cap::dirty_log:
     case Cap::vcpu_state:
     case Cap::cpuid:

@@ -45,6 +45,7 @@ Support MshvHypervisor::supports(Cap cap) const noexcept {
     case Cap::posted_writes:      // there is no batching
     case Cap::dirty_ring:         // bitmaps only
     case Cap::hypervisor_memory:  // the caller's memory is the guest's
+    case Cap::fresh_pages:        // the driver pins a region's pages
     case Cap::single_step:        // an intercepted debug exception shows the guest a changed RFLAGS
     case Cap::breakpoints:
     case Cap::software_breakpoints:

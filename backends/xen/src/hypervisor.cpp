@@ -72,6 +72,7 @@ Support XenHypervisor::supports(Cap cap) const noexcept {
     case Cap::posted_writes:  // Xen decides which writes it buffers
     case Cap::host_memory:    // the guest's memory is Xen's
     case Cap::file_memory:
+    case Cap::fresh_pages:
     case Cap::dirty_ring:
     case Cap::single_step:  // Xen tells debug events to monitors only
     case Cap::breakpoints:

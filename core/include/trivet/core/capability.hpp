@@ -26,6 +26,7 @@ enum class Cap : std::uint8_t {
   host_memory,           ///< regions over memory that the caller mapped
   file_memory,           ///< regions over a descriptor
   hypervisor_memory,     ///< regions that the hypervisor owns and this process maps
+  fresh_pages,           ///< a page of the caller's that it drops (madvise) is another one for the guest, too
   dirty_log,             ///< pages written by the guest are known
   dirty_ring,            ///< the same through per-vCPU rings
   vcpu_state,            ///< vCPU state is readable and writable
