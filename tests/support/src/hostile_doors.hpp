@@ -23,6 +23,8 @@ namespace trivet::test {
 
 inline constexpr std::uint64_t guest_size = 64 << 10;
 inline constexpr std::uint16_t ring_size = 8;
+/// That a driver brings up; a device may have more or fewer.
+inline constexpr std::uint32_t most_queues = 5;
 
 /// Where the rings of queue `n` lie, and the memory that the script writes.
 constexpr std::uint64_t descriptors_of(std::uint64_t n) {

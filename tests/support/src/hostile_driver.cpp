@@ -40,7 +40,7 @@ class Play {
  private:
   void act() {
     const auto before = door_->status();
-    switch (script_.next<std::uint8_t>() % 10) {
+    switch (script_.next<std::uint8_t>() % 11) {
       case 0:
         door_->write_some(script_);
         break;
@@ -55,7 +55,7 @@ class Play {
         break;
       case 4:
       case 5:
-        add_chain();
+        add_chain(0);
         break;
       case 6:
         door_->notify(script_.next<std::uint8_t>() & 3U);
@@ -65,6 +65,9 @@ class Play {
         break;
       case 8:
         door_->reset_queue(script_.next<std::uint8_t>() & 3U);
+        break;
+      case 10:
+        add_chain(2);
         break;
       default:
         turn();
@@ -93,7 +96,7 @@ class Play {
     for (const std::uint32_t status : {0U, 1U, 3U}) door_->set_status(status);
     door_->accept_features(static_cast<std::uint32_t>(without));
     door_->set_status(11);
-    for (std::uint32_t n = 0; n < 3; ++n) {
+    for (std::uint32_t n = 0; n < most_queues; ++n) {
       put<std::uint32_t>(driver_area_of(n), 0);
       put<std::uint32_t>(device_area_of(n), 0);
       if (!door_->enable_queue(n)) break;
@@ -108,10 +111,11 @@ class Play {
     (void)guest_.memory().write({at}, bytes);
   }
 
-  /// A chain of up to 7 descriptors, mostly sound, and the available index after it.
-  void add_chain() {
+  /// A chain of up to 7 descriptors, mostly sound, and the available index after it; for one of the two queues from
+  /// `first` on (which may be none of the device's).
+  void add_chain(std::uint64_t first) {
     const auto shape = script_.next<std::uint8_t>();
-    const std::uint64_t queue = shape & 1U;
+    const std::uint64_t queue = first + (shape & 1U);
     const unsigned length = 1 + (shape >> 1) % 7U;
     for (unsigned i = 0; i < length; ++i) {
       const auto bytes = script_.next<std::uint8_t>();
