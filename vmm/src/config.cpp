@@ -25,6 +25,8 @@ Result<void> apply_member(Value& member, std::string_view name, std::string_view
     TRIVET_TRY(described::from_group(entry, where, text));
     member.push_back(std::move(entry));
     return {};
+  } else if constexpr (described::is_optional<Value>) {
+    return described::from_group(member.emplace(), where, text);
   } else if constexpr (described::Struct<Value>) {
     return described::from_group(member, where, text);
   } else {
@@ -34,7 +36,7 @@ Result<void> apply_member(Value& member, std::string_view name, std::string_view
 
 template <class Value>
 std::string keys_of() {
-  if constexpr (described::is_list<Value>) {
+  if constexpr (described::is_list<Value> || described::is_optional<Value>) {
     return keys_of<typename Value::value_type>();
   } else if constexpr (described::Struct<Value>) {
     return described::names<Value>("=,") + "=";
@@ -62,6 +64,10 @@ std::vector<OptionInfo> option_infos() {
       Config with_one;
       (with_one.*member.pointer).emplace_back();
       info.bare = validate(with_one).has_value();
+    } else if constexpr (described::is_optional<Value>) {
+      Config with_it;
+      (with_it.*member.pointer).emplace();
+      info.bare = validate(with_it).has_value();
     }
     infos.push_back(std::move(info));
   });

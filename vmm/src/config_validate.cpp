@@ -96,6 +96,21 @@ Result<void> check_inputs(const Config& config) {
   return {};
 }
 
+Result<void> check_vsock(const VsockConfig& vsock) {
+  constexpr std::size_t most = 96;  // virtio::VsockOptions::path
+  TRIVET_TRY(check_path("vsock path", vsock.path));
+  TRIVET_TRY(check_range("vsock cid", vsock.cid, 3u, 0xfffffffeu));
+  if (vsock.path.size() <= most) return {};
+  return refuse(Errc::out_of_range,
+                fmt::format("vsock path is longer than {} bytes, and a port is put behind it", most));
+}
+
+Result<void> check_balloon(const BalloonConfig& balloon, std::uint64_t memory_mib) {
+  if (balloon.target_mib < memory_mib) return {};
+  return refuse(Errc::out_of_range, fmt::format("balloon target_mib must be less than memory size_mib ({}), not {}",
+                                                memory_mib, balloon.target_mib));
+}
+
 }  // namespace
 
 Result<void> validate(const Config& config) {
@@ -112,6 +127,8 @@ Result<void> validate(const Config& config) {
   TRIVET_TRY(check_blocks(config.block));
   TRIVET_TRY(check_inputs(config));
   for (const auto& rng : config.rng) TRIVET_TRY(check_path("rng source", rng.source, true));
+  if (config.vsock) TRIVET_TRY(check_vsock(*config.vsock));
+  if (config.balloon) TRIVET_TRY(check_balloon(*config.balloon, config.memory.size_mib));
   if (!config.net.empty()) {
     return refuse(Errc::unsupported, "net: this version has no network device yet; leave --net out");
   }

@@ -95,6 +95,9 @@ std::vector<std::string> Machine::devices() const {
   return lines;
 }
 
+virtio::Balloon* Machine::balloon() noexcept {
+  return impl_->virtio->balloon();
+}
 Vm& Machine::vm() noexcept {
   return *impl_->vm;
 }

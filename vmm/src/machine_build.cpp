@@ -102,6 +102,10 @@ Result<void> MachineBuilder::make_vm() {
     return Error(Errc::limit, "make the machine",
                  fmt::format("vcpu num={}: {} takes at most {}", it_.config.vcpu.num, hypervisor.name(), most));
   }
+  if (it_.config.balloon && hypervisor.supports(Cap::fresh_pages) == Support::no) {
+    return Error::unsupported("make the machine", fmt::format("--balloon: {} keeps the pages of a guest ({})",
+                                                              hypervisor.name(), to_string(Cap::fresh_pages)));
+  }
   TRIVET_ASSIGN(it_.platform, choose_platform(it_.config.platform, hypervisor));
   TRIVET_TRY(it_.virtio->place(it_.platform.virtio));
   // Looking for functions that are not there costs a guest hundreds of accesses.

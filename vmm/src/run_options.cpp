@@ -97,7 +97,9 @@ Result<RunOptions> parse_run_options(std::span<const std::string> arguments) {
 std::string run_options_help() {
   std::string text;
   for (const auto& option : option_infos()) {
-    const auto* often = option.bare ? "   (repeatable; may stand alone)" : option.repeatable ? "   (repeatable)" : "";
+    const auto* often = !option.repeatable ? (option.bare ? "   (may stand alone)" : "")
+                        : option.bare      ? "   (repeatable; may stand alone)"
+                                           : "   (repeatable)";
     text += fmt::format("  --{} {}{}\n", option.name, option.keys.empty() ? "NAME" : option.keys, often);
   }
   return text;

@@ -3,10 +3,12 @@
 
 #include <fmt/format.h>
 
+#include <trivet/virtio/balloon.hpp>
 #include <trivet/virtio/block.hpp>
 #include <trivet/virtio/console.hpp>
 #include <trivet/virtio/raw_disk.hpp>
 #include <trivet/virtio/rng.hpp>
+#include <trivet/virtio/vsock.hpp>
 #include <trivet/vmm/allocator.hpp>
 #include <trivet/vmm/layout_x86_64.hpp>
 
@@ -26,6 +28,8 @@ Result<void> VirtioDevices::open_all(const Config& config) {
   TRIVET_TRY(open_kind("block", config.block));
   TRIVET_TRY(open_kind("console", config.console));
   TRIVET_TRY(open_kind("rng", config.rng));
+  TRIVET_TRY(open_kind("vsock", config.vsock));
+  TRIVET_TRY(open_kind("balloon", config.balloon));
   return {};
 }
 
@@ -57,16 +61,44 @@ Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const RngConfig& con
   return device;
 }
 
+Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const VsockConfig& config, Slot& slot) {
+  slot.what = fmt::format("cid {}, {}", config.cid, config.path);
+  virtio::VsockOptions options;
+  options.cid = config.cid;
+  options.path = config.path;
+  TRIVET_ASSIGN(auto device, virtio::Vsock::create(std::move(options)));
+  return device;
+}
+
+Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const BalloonConfig& config, Slot& slot) {
+  slot.what = fmt::format("{} MiB", config.target_mib);
+  virtio::BalloonOptions options;
+  options.target_mib = config.target_mib;
+  options.deflate_on_oom = config.deflate_on_oom;
+  options.free_page_reporting = config.free_page_reporting;
+  TRIVET_ASSIGN(auto device, virtio::Balloon::create(std::move(options)));
+  balloon_ = device.get();
+  return device;
+}
+
 template <class DeviceConfig>
-Result<void> VirtioDevices::open_kind(const char* kind, const std::vector<DeviceConfig>& configs) {
-  for (std::size_t i = 0; i < configs.size(); ++i) {
-    Slot slot;
-    slot.index = i;
-    slot.name = fmt::format("{} {}", kind, i);
-    auto device = open(configs[i], slot);
-    if (!device) return device.error().within(fmt::format("--{}", kind));
-    slot.device = std::move(*device);
-    slots_.push_back(std::move(slot));
+Result<void> VirtioDevices::open_one(const char* kind, std::size_t index, const DeviceConfig& config) {
+  Slot slot;
+  slot.index = index;
+  slot.name = fmt::format("{} {}", kind, index);
+  auto device = open(config, slot);
+  if (!device) return device.error().within(fmt::format("--{}", kind));
+  slot.device = std::move(*device);
+  slots_.push_back(std::move(slot));
+  return {};
+}
+
+template <class DeviceConfigs>
+Result<void> VirtioDevices::open_kind(const char* kind, const DeviceConfigs& configs) {
+  if constexpr (requires { configs.has_value(); }) {
+    if (configs) TRIVET_TRY(open_one(kind, 0, *configs));
+  } else {
+    for (std::size_t i = 0; i < configs.size(); ++i) TRIVET_TRY(open_one(kind, i, configs[i]));
   }
   return {};
 }

@@ -10,6 +10,7 @@
 #include <trivet/core/unique_fd.hpp>
 #include <trivet/core/vm.hpp>
 #include <trivet/memory/memory_map.hpp>
+#include <trivet/virtio/balloon.hpp>
 #include <trivet/virtio/device.hpp>
 #include <trivet/virtio/mmio_transport.hpp>
 #include <trivet/virtio/pci_transport.hpp>
@@ -46,6 +47,9 @@ class VirtioDevices {
 
   /// Every device lets go of guest memory. While the loop runs; no vCPU may.
   void reset() noexcept;
+
+  /// Null where there is none.
+  [[nodiscard]] virtio::Balloon* balloon() const noexcept { return balloon_; }
 
   /// One line a device.
   [[nodiscard]] std::vector<std::string> descriptions() const;
@@ -87,8 +91,13 @@ class VirtioDevices {
   Result<std::unique_ptr<virtio::Device>> open(const BlockConfig& config, Slot& slot);
   Result<std::unique_ptr<virtio::Device>> open(const ConsoleConfig& config, Slot& slot);
   Result<std::unique_ptr<virtio::Device>> open(const RngConfig& config, Slot& slot);
+  Result<std::unique_ptr<virtio::Device>> open(const VsockConfig& config, Slot& slot);
+  Result<std::unique_ptr<virtio::Device>> open(const BalloonConfig& config, Slot& slot);
+  /// Any number of them (a list), or one or none.
+  template <class DeviceConfigs>
+  Result<void> open_kind(const char* kind, const DeviceConfigs& configs);
   template <class DeviceConfig>
-  Result<void> open_kind(const char* kind, const std::vector<DeviceConfig>& configs);
+  Result<void> open_one(const char* kind, std::size_t index, const DeviceConfig& config);
 
   Result<void> place_on_mmio();
   Result<void> place_on_pci(std::uint8_t first);
@@ -100,6 +109,7 @@ class VirtioDevices {
   std::shared_ptr<const memory::MemoryMap> memory_;
   VirtioTransport transport_ = VirtioTransport::mmio;
   std::vector<Slot> slots_;
+  virtio::Balloon* balloon_ = nullptr;  // in its slot
 };
 
 }  // namespace trivet::vmm

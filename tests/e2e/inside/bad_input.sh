@@ -82,6 +82,11 @@ refuses 1 "a disk not a multiple of 512" "odd.img" $(run) --kernel "$good" --blo
 refuses 1 "no such disk" "$bad/none" $(run) --kernel "$good" --block "path=$bad/none"
 refuses 1 "a folder as disk" "$bad" $(run) --kernel "$good" --block "path=$bad"
 
+refuses 1 "a vsock socket in a folder that is not there" "--vsock.*$bad/none/v" $(run) --kernel "$good" --vsock "path=$bad/none/v"
+: >"$bad/taken"
+refuses 1 "a file in the vsock socket's way" "$bad/taken is there already" $(run) --kernel "$good" --vsock "path=$bad/taken"
+check "and it is left alone" [ -f "$bad/taken" ]
+
 # What is typed wrong, on the command line or in a configuration: exit code 2.
 refuses 2 "an unknown option" "nosuch" $(run) --nosuch
 refuses 2 "an unknown key" "colour" $(run) --kernel "$good,colour=red"
@@ -91,6 +96,9 @@ refuses 2 "a negative number" "num|-1" $(run) --vcpu num=-1
 refuses 2 "no vCPUs" "num" $(run) --vcpu num=0
 refuses 2 "no memory" "size_mib" "$TRIVET_BIN" run --memory size_mib=0
 refuses 2 "memory that no machine has" "size_mib" "$TRIVET_BIN" run --memory size_mib=99999999999999999999
+refuses 2 "a CID that is the host's" "vsock cid" $(run) --vsock "cid=2,path=$bad/v"
+refuses 2 "a vsock without a path" "vsock path" $(run) --vsock cid=3
+refuses 2 "a balloon as large as the memory" "target_mib" "$TRIVET_BIN" run --memory size_mib=64 --balloon target_mib=64
 refuses 2 "one disk twice" "disk.img" $(run) --kernel "$good" --block "path=$guest/disk.img" --block "path=$guest/disk.img"
 refuses 2 "an unclosed quote" "quote|\"" $(run) --kernel "$good,cmdline=\"a"
 refuses 2 "no such hypervisor" "nosuch" "$TRIVET_BIN" run --hypervisor nosuch

@@ -33,6 +33,8 @@ void check_valid(const Config& config) {
   require(config.vcpu.num >= 1 && config.vcpu.num <= 254);
   require(config.memory.size_mib >= 8 && config.memory.size_mib <= 1u << 24);
   require(config.block.size() <= 16 && config.net.empty());
+  require(!config.vsock || (config.vsock->cid >= 3 && config.vsock->cid <= 0xfffffffe && !config.vsock->path.empty()));
+  require(!config.balloon || config.balloon->target_mib < config.memory.size_mib);
   for (const auto& block : config.block) require(!block.path.empty() && block.id.size() <= 20);
 }
 

@@ -85,6 +85,44 @@ TEST(RunOptions, WhatNeedsNoKeysMayStandAlone) {
   EXPECT_NE(run_options_help().find("--rng source=   (repeatable; may stand alone)"), std::string::npos);
 }
 
+TEST(RunOptions, SocketsAndBalloon) {
+  const auto options = parse(
+      {"--vsock", "cid=7,path=/run/v", "--balloon", "target_mib=64,deflate_on_oom=on", "--memory", "size_mib=128"});
+  ASSERT_TRUE(options) << to_string(options.error());
+  ASSERT_TRUE(options->config.vsock);
+  EXPECT_EQ(options->config.vsock->cid, 7u);
+  EXPECT_EQ(options->config.vsock->path, "/run/v");
+  ASSERT_TRUE(options->config.balloon);
+  EXPECT_EQ(options->config.balloon->target_mib, 64u);
+  EXPECT_TRUE(options->config.balloon->deflate_on_oom);
+  EXPECT_FALSE(options->config.balloon->free_page_reporting);
+  EXPECT_FALSE(parse({})->config.balloon);
+  EXPECT_TRUE(parse({"--balloon"})->config.balloon);
+  EXPECT_EQ(parse({"--vsock", "path=/v"})->config.vsock->cid, 3u);
+
+  expect_part(refusal({"--vsock"}), "vsock");
+  expect_part(refusal({"--vsock", "cid=3"}), "vsock path is missing");
+  expect_part(refusal({"--vsock", "path=/v,cid=2"}), "vsock cid must be 3 to 4294967294");
+  expect_part(refusal({"--vsock", "path=/v,cid=4294967295"}), "vsock cid");
+  const auto long_path = "path=/" + std::string(96, 'x');
+  expect_part(refusal({"--vsock", long_path.c_str()}), "96");
+  expect_part(refusal({"--vsock", "path=/v", "--vsock", "path=/w"}), "vsock is given twice");
+  expect_part(refusal({"--balloon", "target_mib=256"}), "less than memory size_mib (256)");
+  expect_part(refusal({"--balloon", "size=1"}), "size");
+  expect_part(refusal({"--balloon", "--balloon"}), "balloon is given twice");
+  EXPECT_NE(run_options_help().find("--vsock cid=,path=\n"), std::string::npos);
+  EXPECT_NE(run_options_help().find("--balloon target_mib=,deflate_on_oom=,free_page_reporting=   (may stand alone)"),
+            std::string::npos);
+
+  Config config;
+  ASSERT_TRUE(apply_json(config, R"({"vsock": {"cid": 9, "path": "/v"}, "balloon": {"free_page_reporting": true}})"));
+  EXPECT_EQ(config.vsock->cid, 9u);
+  EXPECT_TRUE(config.balloon->free_page_reporting);
+  expect_part(json_refusal(R"({"vsock": {"cid": 4294967296, "path": "/v"}})"), "/vsock/cid");
+  expect_part(json_refusal(R"({"balloon": []})"), "/balloon");
+  expect_part(json_refusal(R"({"vsock": {"cid": 1, "path": "/v"}})"), "3 to");
+}
+
 TEST(RunOptions, ThePlatformIsChosenByWords) {
   const auto options = parse({"--platform", "irqchip=split,virtio=pci"});
   ASSERT_TRUE(options) << to_string(options.error());

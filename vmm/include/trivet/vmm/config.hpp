@@ -72,6 +72,21 @@ struct RngConfig {
 };
 BOOST_DESCRIBE_STRUCT(RngConfig, (), (source))
 
+/// The guest's sockets, over Unix sockets of the host's; see virtio::Vsock for their form.
+struct VsockConfig {
+  std::uint32_t cid = 3;  ///< 3 to 4294967294
+  std::string path;       ///< the socket that is made, at most 96 bytes
+};
+BOOST_DESCRIBE_STRUCT(VsockConfig, (), (cid, path))
+
+/// A memory balloon.
+struct BalloonConfig {
+  std::uint64_t target_mib = 0;  ///< MiB that it takes from the guest from the start; less than memory size_mib
+  bool deflate_on_oom = false;
+  bool free_page_reporting = false;
+};
+BOOST_DESCRIBE_STRUCT(BalloonConfig, (), (target_mib, deflate_on_oom, free_page_reporting))
+
 /// A network device; this version has none and refuses it by name.
 struct NetConfig {
   std::string tap;
@@ -91,8 +106,11 @@ struct Config {
   std::vector<ConsoleConfig> console;
   std::vector<RngConfig> rng;
   std::vector<NetConfig> net;
+  std::optional<VsockConfig> vsock;
+  std::optional<BalloonConfig> balloon;
 };
-BOOST_DESCRIBE_STRUCT(Config, (), (hypervisor, memory, vcpu, platform, kernel, serial, block, console, rng, net))
+BOOST_DESCRIBE_STRUCT(Config, (),
+                      (hypervisor, memory, vcpu, platform, kernel, serial, block, console, rng, net, vsock, balloon))
 
 /// A kernel's command line when none is given.
 inline constexpr std::string_view default_cmdline = "console=ttyS0 reboot=k panic=-1";

@@ -14,6 +14,7 @@
 #include <trivet/core/result.hpp>
 #include <trivet/core/vm.hpp>
 #include <trivet/memory/memory_map.hpp>
+#include <trivet/virtio/balloon.hpp>
 #include <trivet/vmm/config.hpp>
 #include <trivet/vmm/outcome.hpp>
 
@@ -68,6 +69,9 @@ class Machine {
   [[nodiscard]] std::string_view hypervisor() const noexcept;
   /// One line for each device, as "block 0: virtio-mmio at 0xd0000000, gsi 16, /path".
   [[nodiscard]] std::vector<std::string> devices() const;
+
+  /// The balloon: target, statistics. Null where the machine has none; lives as long as the machine.
+  [[nodiscard]] virtio::Balloon* balloon() noexcept;
 
   /// For what the machine has no word for; with its own rules.
   [[nodiscard]] Vm& vm() noexcept;
