@@ -2,6 +2,9 @@
 # The Linux guest: Debian's cloud kernel in both forms, an initramfs and a disk. Source after common.sh and kernels.sh.
 
 guest_modules=(virtio_mmio virtio_pci virtio_blk virtio-rng virtio_console ext4)
+# Loaded only where the command line asks for them (guest-init): each costs every boot time otherwise.
+guest_vsock_modules=(vmw_vsock_virtio_transport)
+guest_balloon_modules=(virtio_balloon)
 guest_disk_mib=16
 
 # make_guest_disk FOLDER: disk.img, the same bytes every time: ext4 with files that do not compress and their checksums.
@@ -20,6 +23,11 @@ make_guest_disk() {
   rm -rf "$files"
 }
 
+# make_guest_peer FILE: one end of a connection, for the guest and for the host.
+make_guest_peer() {
+  "${CC:-cc}" -static -O2 -Wall -Wextra -s -o "$1" "$trivet_root/scripts/lib/guest-peer.c"
+}
+
 make_guest() {
   local kernel=$1 folder=$2 modules
   echo "making the Linux guest's initramfs and disk ..."
@@ -29,19 +37,24 @@ make_guest() {
   cp "$trivet_root/scripts/lib/guest-init" "$folder/tree/init"
   chmod 755 "$folder/tree/init"
   add_modules "$modules" "$folder/tree/modules" "${guest_modules[@]}" || return 1
+  add_modules "$modules" "$folder/tree/modules/vsock" "${guest_vsock_modules[@]}" || return 1
+  add_modules "$modules" "$folder/tree/modules/balloon" "${guest_balloon_modules[@]}" || return 1
+  make_guest_peer "$folder/tree/bin/guest-peer" || return 1
   pack_initramfs "$folder/tree" "$folder/initrd" || return 1
   rm -rf "$folder/tree"
   cp "$(kernel_image "$kernel")" "$folder/vmlinuz"
   extract_elf "$folder/vmlinuz" "$folder/vmlinux" || return 1
   make_guest_disk "$folder" || return 1
+  make_guest_peer "$folder/guest-peer" || return 1
   chmod 444 "$folder"/*
+  chmod 555 "$folder/guest-peer"
 }
 
-# prepare_guest: prints the folder with vmlinuz, vmlinux, initrd and disk.img.
+# prepare_guest: prints the folder with vmlinuz, vmlinux, initrd, disk.img and guest-peer.
 prepare_guest() {
   local kernel
   kernel=$(kernel_folder cloud-amd64) || return
-  need cpio cpio && need xz xz-utils && need zstd zstd
-  in_cache "guest/${kernel##*/}-$(digest "$trivet_root"/scripts/lib/{guest-init,guest.sh,kernels.sh})" make_guest "$kernel" ||
+  need cpio cpio && need xz xz-utils && need zstd zstd && need "${CC:-cc}" gcc
+  in_cache "guest/${kernel##*/}-$(digest "$trivet_root"/scripts/lib/{guest-init,guest-peer.c,guest.sh,kernels.sh})" make_guest "$kernel" ||
     die 125 "could not make the Linux guest"
 }
