@@ -7,6 +7,7 @@
 #include <trivet/memory/mapping.hpp>
 #include <trivet/memory/region.hpp>
 #include <trivet/test/driver.hpp>
+#include <trivet/test/fake_pages.hpp>
 
 namespace trivet::test {
 namespace {
@@ -35,12 +36,37 @@ GuestAddress operator+(GuestAddress at, std::uint64_t bytes) {
 
 constexpr std::uint64_t page = 4096;
 
+std::shared_ptr<const memory::Region> region_of(std::uint64_t size, GuestAddress start, bool track_dirty, Pages pages) {
+  if (pages == Pages::host) {
+    return must(
+        memory::Region::create(start, must(memory::Mapping::anonymous(size)), {Access::read_write, track_dirty}));
+  }
+  const auto domain = std::make_shared<FakePages>(0, static_cast<std::uint32_t>(size / page));
+  return must(memory::Region::create(start, size, memory::DomainPages{domain, 0, pages == Pages::on_demand}));
+}
+
 }  // namespace
 
-TestGuest::TestGuest(std::uint64_t size, GuestAddress start, bool track_dirty)
+std::vector<Pages> all_pages() {
+  if constexpr (memory::maps_on_demand) return {Pages::host, Pages::granted, Pages::on_demand};
+  return {Pages::host};
+}
+
+std::string to_string(Pages pages) {
+  switch (pages) {
+    case Pages::host:
+      return "host";
+    case Pages::granted:
+      return "granted";
+    case Pages::on_demand:
+      break;
+  }
+  return "on_demand";
+}
+
+TestGuest::TestGuest(std::uint64_t size, GuestAddress start, bool track_dirty, Pages pages)
     : next_(start.value + page), end_(start.value + size) {
-  auto mapping = must(memory::Mapping::anonymous(size));
-  auto region = must(memory::Region::create(start, std::move(mapping), {Access::read_write, track_dirty}));
+  auto region = region_of(size, start, track_dirty, pages);
   map_ = std::make_shared<memory::MemoryMap>(must(memory::GuestMemory::create({std::move(region)})));
   memory_ = map_->snapshot();
 }

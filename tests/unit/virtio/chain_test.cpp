@@ -46,7 +46,7 @@ Walk walk(Chain chain) {
   }
 }
 
-class ChainTest : public testing::Test {
+class ChainTest : public testing::TestWithParam<test::Pages> {
  protected:
   Chain pop() {
     auto popped = queue.pop();
@@ -66,14 +66,17 @@ class ChainTest : public testing::Test {
     return error_of({{driver.place_table(table).value, length, indirect_flag, 0}});
   }
 
-  TestGuest guest;
+  TestGuest guest{TestGuest::default_size, {0}, false, GetParam()};
   Driver driver{guest, 8};
   Queue queue = driver.queue();
 };
 
 using Descriptors = std::vector<Descriptor>;
 
-TEST_F(ChainTest, WalksDirectDescriptorsInOrder) {
+INSTANTIATE_TEST_SUITE_P(Pages, ChainTest, testing::ValuesIn(test::all_pages()),
+                         [](const auto& pages) { return to_string(pages.param); });
+
+TEST_P(ChainTest, WalksDirectDescriptorsInOrder) {
   driver.add({{{0x1000}, 10, false}, {{0x2000}, 0, false}, {{0x3000}, 30, true}});
   const Chain chain = pop();
   const Walk result = walk(chain);
@@ -84,14 +87,14 @@ TEST_F(ChainTest, WalksDirectDescriptorsInOrder) {
   EXPECT_EQ(&chain.memory(), &guest.memory());
 }
 
-TEST_F(ChainTest, WalksAnIndirectTable) {
+TEST_P(ChainTest, WalksAnIndirectTable) {
   driver.add_indirect({{{0x1000}, 10, false}, {{0x2000}, 20, true}, {{0x3000}, 30, true}});
   const Walk result = walk(pop());
   EXPECT_EQ(result.error, "");
   EXPECT_EQ(result.descriptors, (Descriptors{{{0x1000}, 10, false}, {{0x2000}, 20, true}, {{0x3000}, 30, true}}));
 }
 
-TEST_F(ChainTest, WalksDirectDescriptorsThatEndInATable) {
+TEST_P(ChainTest, WalksDirectDescriptorsThatEndInATable) {
   const std::vector<Driver::Buffer> buffers = {
       {{0x1000}, 1, false}, {{0x2000}, 2, false}, {{0x3000}, 3, true}, {{0x4000}, 4, true}};
   driver.add_mixed(buffers, 2);
@@ -101,12 +104,12 @@ TEST_F(ChainTest, WalksDirectDescriptorsThatEndInATable) {
   EXPECT_EQ(result.descriptors[3], (Descriptor{{0x4000}, 4, true}));
 }
 
-TEST_F(ChainTest, IgnoresTheWriteFlagOfATable) {
+TEST_P(ChainTest, IgnoresTheWriteFlagOfATable) {
   const auto table = driver.place_table(std::vector<RawDescriptor>{{0x1000, 5, 0, 0}});
   EXPECT_EQ(error_of({{table.value, 16, std::uint16_t(indirect_flag | write_flag), 0}}), "");
 }
 
-TEST_F(ChainTest, AcceptsATableAtAnyAddressAndWithUnusedEntries) {
+TEST_P(ChainTest, AcceptsATableAtAnyAddressAndWithUnusedEntries) {
   const auto space = guest.allocate(64);
   abi::VirtqDesc raw{abi::le64(0x5000), abi::le32(7), abi::le16(0), abi::le16(0)};
   ASSERT_TRUE(guest.memory().write_object({space.value + 3}, raw));
@@ -115,25 +118,25 @@ TEST_F(ChainTest, AcceptsATableAtAnyAddressAndWithUnusedEntries) {
   EXPECT_EQ(walk(pop()).descriptors, (Descriptors{{{0x5000}, 7, false}}));
 }
 
-TEST_F(ChainTest, AsLongAsTheQueueIsAllowedDirectAndIndirect) {
+TEST_P(ChainTest, AsLongAsTheQueueIsAllowedDirectAndIndirect) {
   const std::vector<Driver::Buffer> full(8, {{0x1000}, 1, true});
   driver.add(full);
   EXPECT_EQ(walk(pop()).descriptors.size(), 8U);
-  TestGuest other_guest;
+  TestGuest other_guest(TestGuest::default_size, {0}, false, GetParam());
   Driver other(other_guest, 8);
   Queue other_queue = other.queue();
   other.add_indirect(full);
   EXPECT_EQ(walk(**other_queue.pop()).descriptors.size(), 8U);
 }
 
-TEST_F(ChainTest, ALoopIsAnError) {
+TEST_P(ChainTest, ALoopIsAnError) {
   EXPECT_THAT(
       error_of({{0x1000, 1, next_flag, 1}, {0x2000, 1, next_flag, 0}}),
       AllOf(HasSubstr("queue 0: chain 0: descriptor 0"), HasSubstr("longer than the queue"), HasSubstr("2.7.5")));
   EXPECT_THAT(error_of({{0x1000, 0, next_flag, 0}}), HasSubstr("longer than the queue"));
 }
 
-TEST_F(ChainTest, ALoopInATableIsAnError) {
+TEST_P(ChainTest, ALoopInATableIsAnError) {
   EXPECT_THAT(error_of_table({{0x1000, 1, next_flag, 1}, {0x2000, 1, next_flag, 0}}, 32),
               HasSubstr("longer than the queue"));
   const std::vector<RawDescriptor> nine = {{1, 1, next_flag, 1}, {1, 1, next_flag, 2}, {1, 1, next_flag, 3},
@@ -142,27 +145,27 @@ TEST_F(ChainTest, ALoopInATableIsAnError) {
   EXPECT_THAT(error_of_table(nine, 9 * 16), HasSubstr("longer than the queue"));
 }
 
-TEST_F(ChainTest, NextBeyondTheTableIsAnError) {
+TEST_P(ChainTest, NextBeyondTheTableIsAnError) {
   EXPECT_THAT(error_of({{0x1000, 1, next_flag, 8}}),
               AllOf(HasSubstr("descriptor 8 lies beyond the table"), HasSubstr("2.7.5")));
   EXPECT_THAT(error_of_table({{0x1000, 1, next_flag, 1}}, 16), HasSubstr("indirect descriptor 1 lies beyond"));
   EXPECT_THAT(error_of({{0x1000, 1, next_flag, 65535}}), HasSubstr("descriptor 65535"));
 }
 
-TEST_F(ChainTest, MoreThanFourGibibytesIsAnError) {
+TEST_P(ChainTest, MoreThanFourGibibytesIsAnError) {
   EXPECT_EQ(error_of({{0x1000, 0xffffffff, next_flag, 1}, {0x1000, 1, 0, 0}}), "") << "2^32 exactly is allowed";
   EXPECT_THAT(error_of({{0x1000, 0xffffffff, next_flag, 1}, {0x1000, 2, 0, 0}}),
               AllOf(HasSubstr("descriptor 1"), HasSubstr("2^32"), HasSubstr("2.7.5.2")));
 }
 
-TEST_F(ChainTest, ReadableAfterWritableIsAnError) {
+TEST_P(ChainTest, ReadableAfterWritableIsAnError) {
   EXPECT_THAT(error_of({{0x1000, 1, std::uint16_t(write_flag | next_flag), 1}, {0x1000, 1, 0, 0}}),
               AllOf(HasSubstr("descriptor 1"), HasSubstr("device-readable after"), HasSubstr("2.7.4.2")));
   EXPECT_THAT(error_of_table({{0x1000, 0, std::uint16_t(write_flag | next_flag), 1}, {0x1000, 1, 0, 0}}, 32),
               HasSubstr("device-readable after"));
 }
 
-TEST_F(ChainTest, BrokenTablesAreErrors) {
+TEST_P(ChainTest, BrokenTablesAreErrors) {
   EXPECT_THAT(error_of({{0x1000, 0, indirect_flag, 0}}), HasSubstr("empty indirect table"));
   EXPECT_THAT(error_of({{0x1000, 17, indirect_flag, 0}}), AllOf(HasSubstr("multiple of 16"), HasSubstr("0x11")));
   EXPECT_THAT(error_of({{0x1000, 16, std::uint16_t(indirect_flag | next_flag), 1}}), HasSubstr("INDIRECT and NEXT"));
@@ -172,6 +175,25 @@ TEST_F(ChainTest, BrokenTablesAreErrors) {
               HasSubstr("outside memory: address 0x3ffff0"));
   EXPECT_THAT(error_of_table({{0x1000, 16, indirect_flag, 0}}, 16),
               AllOf(HasSubstr("indirect descriptor 0"), HasSubstr("inside an indirect table")));
+}
+
+TEST_P(ChainTest, ATableMayHave32768EntriesAndAnyOrder) {
+  const auto table = guest.allocate(32768 * 16);
+  const auto entry = [&](std::uint64_t index, std::uint64_t address, std::uint16_t flags, std::uint16_t next) {
+    const abi::VirtqDesc raw{abi::le64(address), abi::le32(1), abi::le16(flags), abi::le16(next)};
+    ASSERT_TRUE(guest.memory().write_object({table.value + 16 * index}, raw));
+  };
+  entry(0, 0x1000, next_flag, 32767);
+  entry(32767, 0x2000, next_flag, 3);
+  entry(3, 0x3000, 0, 0);
+  driver.set_descriptor(0, {table.value, 32768 * 16, indirect_flag, 0});
+  driver.make_available(0);
+  const Walk good = walk(pop());
+  EXPECT_EQ(good.error, "");
+  EXPECT_EQ(good.descriptors, (Descriptors{{{0x1000}, 1, false}, {{0x2000}, 1, false}, {{0x3000}, 1, false}}));
+  entry(3, 0x3000, next_flag, 32768);
+  driver.make_available(0);
+  EXPECT_THAT(walk(pop()).error, HasSubstr("indirect descriptor 32768 lies beyond the table"));
 }
 
 TEST(Chain, ATableWithoutTheFeatureIsAnError) {

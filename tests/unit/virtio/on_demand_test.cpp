@@ -115,6 +115,74 @@ TEST_F(OnDemand, IndirectTablesAreReadWhereTheyLie) {
   EXPECT_EQ(step.error().code(), Errc::malformed);
 }
 
+TEST_F(OnDemand, TablesMayCrossFromOneKindOfMemoryIntoTheOther) {
+  // The guest's own memory, and right behind it more of it, then granted pages.
+  constexpr std::uint64_t seam = TestGuest::default_size;
+  ASSERT_TRUE(guest.map()->insert(*Region::create({seam}, *memory::Mapping::anonymous(page))));
+  ASSERT_TRUE(guest.map()->insert(*Region::create({seam + page}, 4 * page, DomainPages{pages, 20, true})));
+  Driver driver(guest, 16);
+  auto queue = driver.queue();
+  for (const std::uint64_t at : {seam - 16, seam + page - 16, seam - 24, seam + page - 24}) {
+    const std::array<std::uint64_t, 4> words{0x1000, 8 | std::uint64_t{abi::desc_f_next} << 32 | 1ULL << 48, 0x2000, 8};
+    ASSERT_TRUE(guest.map()->snapshot()->write_object({at}, words));
+    driver.set_descriptor(0, {at, 32, abi::desc_f_indirect, 0});
+    driver.make_available(0);
+    auto chain = **queue.pop();
+    for (const std::uint64_t buffer : {0x1000U, 0x2000U}) {
+      const auto next = chain.next();
+      ASSERT_TRUE(next && *next) << at;
+      EXPECT_EQ((*next)->address.value, buffer);
+    }
+    const auto end = chain.next();
+    EXPECT_TRUE(end && !*end);
+    ASSERT_TRUE(queue.push_used(0, 0));
+  }
+  driver.set_descriptor(0, {seam + 5 * page - 16, 32, abi::desc_f_indirect, 0});
+  driver.make_available(0);
+  EXPECT_FALSE(Buffers::create(**queue.pop())) << "its end is in no memory";
+}
+
+TEST_F(OnDemand, ATableWhoseGrantEndsWhileItIsReadIsTheGuestsFault) {
+  Driver driver(guest, 16);
+  auto queue = driver.queue();
+  const std::array<std::uint64_t, 4> words{granted + page, 8 | std::uint64_t{abi::desc_f_next} << 32 | 1ULL << 48,
+                                           granted + 2 * page, 8};
+  std::memcpy(pages->own(9), words.data(), sizeof(words));
+  driver.set_descriptor(0, {granted + 9 * page, 32, abi::desc_f_indirect, 0});
+  driver.make_available(0);
+  auto buffers = *Buffers::create(**queue.pop());
+  ASSERT_TRUE(buffers.reader.read_object<std::uint64_t>());
+  guest.map()->drop_windows();
+  pages->set(9, FakePages::State::none);
+  const auto second = buffers.reader.read_object<std::uint64_t>();
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), Errc::malformed);
+  EXPECT_EQ(second.error().blame(), Blame::guest);
+  EXPECT_THAT(to_string(second.error()), testing::HasSubstr("outside memory"));
+  ASSERT_TRUE(queue.push_used(0, 0));
+}
+
+TEST_F(OnDemand, ARingThatGoesFailsWhatIsGivenBack) {
+  auto config = Driver(guest, 16).config();
+  config.descriptor_area = {granted + 10 * page};
+  config.driver_area = {granted + 11 * page};
+  config.device_area = {granted + 12 * page};
+  auto queue = *Queue::create(config, guest.map());
+  memory::store_at<std::uint16_t>(pages->own(11) + 2, 1, std::memory_order_release);
+  ASSERT_TRUE(*queue.pop());
+  pages->set(12, FakePages::State::read_only);
+  guest.map()->drop_windows();
+  const auto pushed = queue.push_used(0, 0);
+  ASSERT_FALSE(pushed);
+  EXPECT_EQ(pushed.error().blame(), Blame::guest);
+  EXPECT_THAT(to_string(pushed.error()), testing::HasSubstr("device area"));
+  EXPECT_TRUE(queue.enable_kicks()) << "so that the device pops, and hears why";
+  EXPECT_FALSE(queue.pop());
+  pages->set(12, FakePages::State::read_write);
+  EXPECT_TRUE(queue.push_used(0, 0)) << "it is there again";
+  EXPECT_EQ(memory::load_at<std::uint16_t>(pages->own(12) + 2), 1);
+}
+
 TEST_F(OnDemand, ARingStaysMappedAndIsLookedUpAnewWhenPagesGo) {
   auto config = Driver(guest, 16).config();
   config.descriptor_area = {granted + 10 * page};

@@ -5,6 +5,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <trivet/memory/mapping.hpp>
 #include <trivet/memory/region.hpp>
@@ -143,7 +144,7 @@ TEST(QueueCreate, NeedsAMap) {
   EXPECT_EQ(queue.error().blame(), Blame::caller);
 }
 
-class QueueTest : public testing::Test {
+class QueueTest : public testing::TestWithParam<test::Pages> {
  protected:
   std::uint16_t pop_id() {
     const auto chain = queue.pop();
@@ -164,12 +165,15 @@ class QueueTest : public testing::Test {
   }
   std::uint16_t add() { return driver.add({{{0x1000}, 16, true}}).value(); }
 
-  TestGuest guest{TestGuest::default_size, {0}, true};
+  TestGuest guest{TestGuest::default_size, {0}, true, GetParam()};
   Driver driver{guest, 4};
   Queue queue = driver.queue();
 };
 
-TEST_F(QueueTest, GivesWhatIsAvailableInOrder) {
+INSTANTIATE_TEST_SUITE_P(Pages, QueueTest, testing::ValuesIn(test::all_pages()),
+                         [](const auto& pages) { return to_string(pages.param); });
+
+TEST_P(QueueTest, GivesWhatIsAvailableInOrder) {
   EXPECT_TRUE(empty());
   const auto first = add();
   const auto second = add();
@@ -181,11 +185,12 @@ TEST_F(QueueTest, GivesWhatIsAvailableInOrder) {
   EXPECT_EQ(queue.in_flight(), 3);
 }
 
-TEST_F(QueueTest, GoesRoundTheRingAndTheIndexMoreThanOnce) {
-  TestGuest other_guest;
+TEST_P(QueueTest, GoesRoundTheRingAndTheIndexMoreThanOnce) {
+  TestGuest other_guest(TestGuest::default_size, {0}, false, GetParam());
   Driver other(other_guest, 4, Driver::all_features, 65530);
   Queue other_queue = other.queue();
-  for (std::uint32_t i = 0; i < 140'000; ++i) {
+  const std::uint32_t rounds = GetParam() == test::Pages::on_demand ? 500 : 140'000;  // it maps for each access
+  for (std::uint32_t i = 0; i < rounds; ++i) {
     const auto head = other.add({{{0x1000}, 16, true}});
     ASSERT_TRUE(head);
     const auto chain = other_queue.pop();
@@ -196,7 +201,7 @@ TEST_F(QueueTest, GoesRoundTheRingAndTheIndexMoreThanOnce) {
   }
 }
 
-TEST_F(QueueTest, UsedChainsMayComeBackInAnyOrder) {
+TEST_P(QueueTest, UsedChainsMayComeBackInAnyOrder) {
   const auto first = add();
   const auto second = add();
   pop_id();
@@ -209,7 +214,7 @@ TEST_F(QueueTest, UsedChainsMayComeBackInAnyOrder) {
   EXPECT_EQ(queue.in_flight(), 0);
 }
 
-TEST_F(QueueTest, ABatchIsSeenAtOnce) {
+TEST_P(QueueTest, ABatchIsSeenAtOnce) {
   add();
   add();
   ASSERT_TRUE(queue.stage_used(pop_id(), 1));
@@ -222,7 +227,7 @@ TEST_F(QueueTest, ABatchIsSeenAtOnce) {
   EXPECT_EQ(driver.used_index(), 2);
 }
 
-TEST_F(QueueTest, RefusesToPushWhatItNeverGave) {
+TEST_P(QueueTest, RefusesToPushWhatItNeverGave) {
   const auto nothing = queue.push_used(0, 0);
   ASSERT_FALSE(nothing);
   EXPECT_EQ(nothing.error().code(), Errc::bad_state);
@@ -235,7 +240,7 @@ TEST_F(QueueTest, RefusesToPushWhatItNeverGave) {
   EXPECT_EQ(driver.used_index(), 0);
 }
 
-TEST_F(QueueTest, GoesBackToWhatItPopped) {
+TEST_P(QueueTest, GoesBackToWhatItPopped) {
   const auto first = add();
   const auto second = add();
   pop_id();
@@ -249,7 +254,7 @@ TEST_F(QueueTest, GoesBackToWhatItPopped) {
   EXPECT_EQ(queue.in_flight(), 2);
 }
 
-TEST_F(QueueTest, AJumpOfTheAvailableIndexIsAnErrorEachTime) {
+TEST_P(QueueTest, AJumpOfTheAvailableIndexIsAnErrorEachTime) {
   driver.set_available_index(5);
   EXPECT_THAT(pop_error(), AllOf(HasSubstr("queue 0: available index 5"), HasSubstr("2.7.6")));
   EXPECT_THAT(pop_error(), HasSubstr("available index 5"));
@@ -257,7 +262,7 @@ TEST_F(QueueTest, AJumpOfTheAvailableIndexIsAnErrorEachTime) {
   EXPECT_EQ(pop_id(), 0) << "a full ring is none";
 }
 
-TEST_F(QueueTest, ADecrementOfTheAvailableIndexIsAnError) {
+TEST_P(QueueTest, ADecrementOfTheAvailableIndexIsAnError) {
   add();
   add();
   pop_id();
@@ -266,7 +271,7 @@ TEST_F(QueueTest, ADecrementOfTheAvailableIndexIsAnError) {
   EXPECT_THAT(pop_error(), HasSubstr("available index 1"));
 }
 
-TEST_F(QueueTest, MoreInFlightThanTheQueueHoldsIsAnError) {
+TEST_P(QueueTest, MoreInFlightThanTheQueueHoldsIsAnError) {
   for (int i = 0; i < 4; ++i) add();
   for (int i = 0; i < 4; ++i) pop_id();
   driver.make_available(0);  // a head that is in flight
@@ -275,13 +280,14 @@ TEST_F(QueueTest, MoreInFlightThanTheQueueHoldsIsAnError) {
   EXPECT_EQ(pop_id(), 0) << "now there is room";
 }
 
-TEST_F(QueueTest, AHeadBeyondTheTableIsAnErrorEachTime) {
+TEST_P(QueueTest, AHeadBeyondTheTableIsAnErrorEachTime) {
   driver.make_available(4);
   EXPECT_THAT(pop_error(), HasSubstr("names descriptor 4 of 4"));
   EXPECT_THAT(pop_error(), HasSubstr("names descriptor 4 of 4"));
 }
 
-TEST_F(QueueTest, WhatIsWrittenToTheUsedRingIsMarkedDirty) {
+TEST_P(QueueTest, WhatIsWrittenToTheUsedRingIsMarkedDirty) {
+  if (GetParam() != test::Pages::host) GTEST_SKIP() << "nothing is tracked in another domain's pages";
   memory::DirtyBitmap& dirty = *guest.memory().regions()[0]->dirty();
   const auto page = driver.device_area().value / memory::DirtyBitmap::page_size;
   const auto marked = [&] {
@@ -299,7 +305,44 @@ TEST_F(QueueTest, WhatIsWrittenToTheUsedRingIsMarkedDirty) {
   EXPECT_TRUE(marked());
 }
 
-TEST_F(QueueTest, SavesAndRestores) {
+TEST(QueueDirty, AUsedRingOverSeveralPagesIsMarkedWhereItWasWritten) {
+  constexpr std::uint64_t page = memory::DirtyBitmap::page_size;
+  TestGuest guest(TestGuest::default_size, {0}, true);
+  constexpr std::uint16_t size = 1024;  // two pages of used elements, and 6 bytes besides
+  Driver driver(guest, size);
+  auto config = driver.config();
+  config.device_area = guest.allocate(3 * page, page);
+  Queue queue = *Queue::create(config, guest.map());
+  auto& dirty = *guest.memory().regions()[0]->dirty();
+  const auto first = config.device_area.value / page;
+  const auto marked = [&] {
+    std::vector<bool> pages;
+    for (unsigned i = 0; i < 3; ++i) pages.push_back(dirty.is_dirty(first + i));
+    dirty.clear();
+    return pages;
+  };
+  using Marked = std::vector<bool>;
+  const auto serve = [&](std::uint16_t count) {
+    for (std::uint16_t i = 0; i < count; ++i) {
+      driver.make_available(i);
+      ASSERT_TRUE(queue.stage_used((**queue.pop()).id(), 0));
+    }
+    dirty.clear();
+    queue.publish();
+  };
+  serve(100);
+  EXPECT_EQ(marked(), (Marked{true, false, false}));
+  serve(511 - 100);  // up to the element that lies in both
+  EXPECT_EQ(marked(), (Marked{true, false, false}));
+  serve(1);
+  EXPECT_EQ(marked(), (Marked{true, true, false})) << "the element, and the index in the first page";
+  serve(500);
+  EXPECT_EQ(marked(), (Marked{true, true, false}));
+  serve(30);  // round the end of the ring
+  EXPECT_EQ(marked(), (Marked{true, true, true}));
+}
+
+TEST_P(QueueTest, SavesAndRestores) {
   add();
   add();
   ASSERT_TRUE(queue.push_used(pop_id(), 0));
@@ -318,7 +361,7 @@ TEST_F(QueueTest, SavesAndRestores) {
   EXPECT_EQ(driver.used_entry(1), (Used{1, 9}));
 }
 
-TEST_F(QueueTest, MovesWithItsPlace) {
+TEST_P(QueueTest, MovesWithItsPlace) {
   add();
   add();
   pop_id();
@@ -328,8 +371,14 @@ TEST_F(QueueTest, MovesWithItsPlace) {
   EXPECT_TRUE(empty());
 }
 
-TEST(QueueMemory, FollowsTheMapAndKeepsWhatIsInFlight) {
-  TestGuest guest;
+class QueueMemory : public testing::TestWithParam<test::Pages> {
+ protected:
+  TestGuest guest{TestGuest::default_size, {0}, false, GetParam()};
+};
+INSTANTIATE_TEST_SUITE_P(Pages, QueueMemory, testing::ValuesIn(test::all_pages()),
+                         [](const auto& pages) { return to_string(pages.param); });
+
+TEST_P(QueueMemory, FollowsTheMapAndKeepsWhatIsInFlight) {
   Driver driver(guest, 4);
   Queue queue = driver.queue();
   const auto text = guest.place("buffer");
@@ -349,8 +398,7 @@ TEST(QueueMemory, FollowsTheMapAndKeepsWhatIsInFlight) {
   EXPECT_EQ(old.use_count(), 1);
 }
 
-TEST(QueueMemory, ARingWhoseMemoryGoesIsAnErrorAndNoAccess) {
-  TestGuest guest;
+TEST_P(QueueMemory, ARingWhoseMemoryGoesIsAnErrorAndNoAccess) {
   const GuestRange range{{1ULL << 32}, 65536};
   ASSERT_TRUE(guest.map()->insert(*memory::Region::create(range.start, *memory::Mapping::anonymous(range.size))));
   Driver driver(guest, 4);

@@ -19,12 +19,24 @@
 
 namespace trivet::test {
 
+/// Where a test's guest memory is: the device must not tell the difference.
+enum class Pages : std::uint8_t {
+  host,       ///< this process's own
+  granted,    ///< another domain's, mapped at once
+  on_demand,  ///< another domain's, mapped for the access
+};
+/// Those that this build has.
+std::vector<Pages> all_pages();
+std::string to_string(Pages pages);
+
 /// A guest's memory for a test: one region from `start`, and an allocator for what a driver places in it.
 class TestGuest {
  public:
   static constexpr std::uint64_t default_size = std::uint64_t{4} << 20;
 
-  explicit TestGuest(std::uint64_t size = default_size, GuestAddress start = {0}, bool track_dirty = false);
+  /// Tracks what is dirty in memory of the host's only.
+  explicit TestGuest(std::uint64_t size = default_size, GuestAddress start = {0}, bool track_dirty = false,
+                     Pages pages = Pages::host);
 
   [[nodiscard]] const std::shared_ptr<memory::MemoryMap>& map() const noexcept { return map_; }
   [[nodiscard]] const memory::GuestMemory& memory() const noexcept { return *memory_; }
