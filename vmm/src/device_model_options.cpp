@@ -16,6 +16,27 @@ constexpr auto operation = "read the options";
 /// Those of `trivet run` that make sense for somebody else's VM.
 constexpr std::array<std::string_view, 5> shared{"block", "console", "rng", "hypervisor", "help"};
 
+/// Devices that somebody else's VM does not get, and why.
+struct Refused {
+  std::string_view name;
+  std::string_view why;
+};
+constexpr std::array<Refused, 2> refused{{
+    // No filter of system calls sees the path of a Unix socket.
+    {"vsock",
+     "the process that serves a domain has given up its privileges, and one that may connect to a Unix socket may "
+     "connect to xenstored's"},
+    {"balloon", "the domain's pages are Xen's: xl mem-set takes some back"},
+}};
+
+Error no_option(std::string_view name) {
+  const auto known = std::find_if(refused.begin(), refused.end(), [&](const auto& it) { return it.name == name; });
+  if (known == refused.end()) {
+    return {Errc::invalid_argument, operation, fmt::format("dm has no option --{}", name)};
+  }
+  return Error::unsupported(operation, fmt::format("dm has no --{}: {}", name, known->why));
+}
+
 template <class Number>
 Result<void> apply(Number& number, std::string_view name, std::string_view text, Number least, Number most) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -36,7 +57,7 @@ Result<DeviceModelOptions> parse_device_model_options(std::span<const std::strin
     const bool id = name == "domid";
     if (!id && name != "first-device") {
       if (!name.empty() && std::find(shared.begin(), shared.end(), name) == shared.end()) {
-        return Error(Errc::invalid_argument, operation, fmt::format("dm has no option --{}", name));
+        return no_option(name);
       }
       rest.emplace_back(word);
       continue;

@@ -81,6 +81,8 @@ refuses 1 "a user who may not" "/dev/xen/privcmd: only root may" setpriv --reuid
 refuses 2 "a domid that is none" "domid.*'linux'" $(dm) linux --rng
 refuses 2 "no domid" "domid is missing" "$TRIVET_BIN" dm --rng
 refuses 2 "an option of another command" "dm has no option --kernel" $(dm) 1 --kernel path=/none
+refuses 2 "sockets" "dm has no --vsock: .*xenstored" $(dm) 1 --vsock path=/tmp/v
+refuses 2 "a balloon" "dm has no --balloon: .*xl mem-set" $(dm) 1 --balloon target_mib=1
 refuses 1 "no device" "give it a device" $(dm) 1
 refuses 1 "no such disk" "/tmp/none" $(dm) 4242 --block path=/tmp/none
 refuses 1 "more memory than Xen has" "MiB free" $(run) --memory size_mib=65536
