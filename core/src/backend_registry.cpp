@@ -54,6 +54,7 @@ std::string why_not(const std::filesystem::path& object) {
 struct BackendRegistry::Impl {
   std::vector<boost::dll::shared_library> objects;  // first, so that they outlive the backends made from them
   std::vector<std::unique_ptr<Backend>> backends;
+  std::string unread;  // folders that could not be looked into, each with the reason
 };
 
 BackendRegistry::BackendRegistry() : impl_(std::make_unique<Impl>()) {}
@@ -102,6 +103,9 @@ void BackendRegistry::load_all(const std::filesystem::path& folder) {
   for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     if (!plugin_name(entry->path()).empty()) objects.push_back(entry->path());
   }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    impl_->unread += fmt::format("; backends in {} are not seen: {}", folder.string(), error.message());
+  }
   std::sort(objects.begin(), objects.end());
   for (const auto& object : objects) {
     auto name = plugin_name(object);
@@ -132,7 +136,8 @@ Result<const Backend*> BackendRegistry::select(std::string_view name) const {
     if (const auto* backend = find(name)) return backend;
     std::string known = "auto";
     for (const auto& backend : impl_->backends) known += fmt::format(", {}", backend->name());
-    return Error(Errc::not_found, operation, fmt::format("there is no backend '{}'; known: {}", name, known));
+    return Error(Errc::not_found, operation,
+                 fmt::format("there is no backend '{}'; known: {}{}", name, known, impl_->unread));
   }
   std::string reasons;
   for (const auto& backend : impl_->backends) {
@@ -141,7 +146,7 @@ Result<const Backend*> BackendRegistry::select(std::string_view name) const {
     reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", backend->name(), probe.reason);
   }
   return Error(Errc::not_found, operation,
-               reasons.empty() ? "no backend is built in or found" : fmt::format("none is usable: {}", reasons),
+               (reasons.empty() ? "no backend is built in or found" : "none is usable: " + reasons) + impl_->unread,
                Blame::host);
 }
 

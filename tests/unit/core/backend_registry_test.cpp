@@ -96,6 +96,21 @@ TEST_F(PluginFolder, ListsABackendThatDoesNotLoadWithTheReason) {
   EXPECT_EQ((*registry.select("auto"))->name(), "test");
 }
 
+TEST_F(PluginFolder, TellsOfAFolderThatCannotBeRead) {
+  const auto file = folder / "not-a-folder";
+  std::ofstream(file) << "a file";
+  BackendRegistry registry;
+  registry.load_all(folder / "missing");
+  EXPECT_EQ(registry.select("auto").error().detail().find("not seen"), std::string_view::npos);
+  registry.load_all(file);
+  for (const auto* name : {"auto", "xen"}) {
+    const auto selected = registry.select(name);
+    ASSERT_FALSE(selected);
+    EXPECT_NE(selected.error().detail().find("not-a-folder are not seen: Not a directory"), std::string_view::npos)
+        << selected.error().detail();
+  }
+}
+
 TEST_F(PluginFolder, ALinkedInBackendStaysBeforeAPluginOfItsName) {
   std::filesystem::copy_file(TRIVET_TEST_PLUGIN, folder / "libtrivet-backend-test.so");
   BackendRegistry registry;

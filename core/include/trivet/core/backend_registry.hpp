@@ -30,7 +30,8 @@ class BackendRegistry {
   Result<void> load(const std::filesystem::path& object);
 
   /// Loads every `libtrivet-backend-*.so` of a folder, in order of name. One that does not load (a library of its
-  /// hypervisor is missing here) is kept as an unusable backend whose probe says why. A missing folder is no error.
+  /// hypervisor is missing here) is kept as an unusable backend whose probe says why. A missing folder is no error;
+  /// what `select` does not find may be in one that cannot be read, so that it says so then.
   void load_all(const std::filesystem::path& folder);
 
   /// In order of priority, highest first.
