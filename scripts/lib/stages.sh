@@ -80,11 +80,11 @@ stage_tidy() {
     xargs -r -n 4 -P "$jobs" clang-tidy-14 --quiet -p build/fuzz
 }
 
-stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e$' --verbose -j "$jobs"; }
+stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of release '^(e2e|e2e_virtio)$' --verbose -j "$jobs"; }
 stage_e2e_slow() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e_slow$' --verbose -j "$jobs"; }
 # The build with Xen: everything on KVM again, and on Xen in its testbed; what its memory costs beside the other build's.
 stage_xen() {
-  configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e)$' --verbose -j "$jobs" &&
+  configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e|e2e_slow)$' --verbose -j "$jobs" &&
     configure_and_build release && tests/bench/memory/two_builds.sh build/release build/release-xen 25 guest_memory
 }
 # MSHV's instruction emulator against KVM, its speed beside its decoder's, and a guest's run on the simulator beside KVM.
