@@ -2,11 +2,16 @@
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utility>
 
 #include <trivet/memory/dirty_bitmap.hpp>
 
 namespace trivet::memory {
 namespace {
+
+std::uint64_t pages_of(std::uint64_t bytes) noexcept {
+  return bytes / DirtyBitmap::page_size + (bytes % DirtyBitmap::page_size != 0 ? 1 : 0);
+}
 
 /// Registers this process for `barrier_everywhere`, once. False on a kernel that cannot.
 bool can_barrier_everywhere() noexcept {
@@ -22,19 +27,22 @@ bool barrier_everywhere() noexcept {
 }  // namespace
 
 DirtyBitmap::DirtyBitmap(std::uint64_t bytes)
-    : words_((bytes / page_size + (bytes % page_size != 0 ? 1 : 0) + 63) / 64),
-      pages_(bytes / page_size + (bytes % page_size != 0 ? 1 : 0)),
-      skip_dirty_(can_barrier_everywhere()) {}
+    : words_((pages_of(bytes) + 63) / 64), pages_(pages_of(bytes)), skip_dirty_(can_barrier_everywhere()) {}
 
-void DirtyBitmap::mark_pages(std::uint64_t first, std::uint64_t last) noexcept {
+template <class Change>
+void DirtyBitmap::for_words(std::uint64_t first, std::uint64_t last, Change change) noexcept {
   if (first >= pages_) return;
   if (last >= pages_) last = pages_ - 1;
   for (std::uint64_t word = first / 64; word <= last / 64; ++word) {
     std::uint64_t mask = ~std::uint64_t{0};
     if (word == first / 64) mask &= ~std::uint64_t{0} << (first % 64);
     if (word == last / 64) mask &= ~std::uint64_t{0} >> (63 - last % 64);
-    mark_word(word, mask);
+    change(word, mask);
   }
+}
+
+void DirtyBitmap::mark_pages(std::uint64_t first, std::uint64_t last) noexcept {
+  for_words(first, last, [&](std::uint64_t word, std::uint64_t mask) { mark_word(word, mask); });
 }
 
 bool DirtyBitmap::is_dirty(std::uint64_t page) const noexcept {
@@ -59,6 +67,22 @@ std::vector<std::uint64_t> DirtyBitmap::take() {
 
 void DirtyBitmap::clear() noexcept {
   for (auto& word : words_) word.store(0, std::memory_order_seq_cst);
+}
+
+void DirtyBitmap::clear(std::uint64_t offset, std::uint64_t size) noexcept {
+  if (size == 0) return;
+  const std::uint64_t span = size - 1 > ~offset ? ~offset : size - 1;
+  for_words(offset / page_size, (offset + span) / page_size,
+            [&](std::uint64_t word, std::uint64_t mask) { words_[word].fetch_and(~mask, std::memory_order_seq_cst); });
+}
+
+void DirtyBitmap::enlarge(std::uint64_t bytes) {
+  const std::uint64_t pages = pages_of(bytes);
+  if (pages <= pages_) return;
+  std::vector<std::atomic<std::uint64_t>> words((pages + 63) / 64);
+  for (std::size_t i = 0; i < words_.size(); ++i) words[i] = words_[i].load(std::memory_order_relaxed);
+  words_ = std::move(words);
+  pages_ = pages;
 }
 
 }  // namespace trivet::memory

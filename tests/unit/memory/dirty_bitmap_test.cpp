@@ -132,5 +132,50 @@ TEST(DirtyBitmap, WhatIsWrittenBeforeAMarkIsSeenAfterSomeTake) {
   EXPECT_EQ(copied, rounds);
 }
 
+TEST(DirtyBitmap, ARangeIsClearedExactly) {
+  for (std::uint64_t first = 0; first < 130; first += 3) {
+    for (std::uint64_t count = 1; first + count <= 130; count += 7) {
+      DirtyBitmap bitmap(130 * page);
+      bitmap.mark(0, 130 * page);
+      bitmap.clear(first * page, count * page);
+      for (std::uint64_t i = 0; i < 130; ++i) {
+        ASSERT_EQ(bitmap.is_dirty(i), i < first || i >= first + count) << first << " " << count << " " << i;
+      }
+    }
+  }
+  DirtyBitmap bitmap(3 * page);
+  bitmap.mark(0, 3 * page);
+  bitmap.clear(page, 0);
+  bitmap.clear(3 * page, page);
+  EXPECT_EQ(dirty_pages(bitmap), (Pages{0, 1, 2}));
+  bitmap.clear(2 * page, ~std::uint64_t{0});
+  EXPECT_EQ(dirty_pages(bitmap), (Pages{0, 1}));
+}
+
+TEST(DirtyBitmap, GrowsAndKeepsWhatWasMarked) {
+  DirtyBitmap bitmap(3 * page);
+  bitmap.mark(2 * page, 1);
+  bitmap.enlarge(200 * page - 1);
+  EXPECT_EQ(bitmap.pages(), 200U);
+  EXPECT_EQ(dirty_pages(bitmap), (Pages{2}));
+  bitmap.mark(199 * page, 1);
+  bitmap.enlarge(page);
+  EXPECT_EQ(bitmap.pages(), 200U);
+  EXPECT_EQ(dirty_pages(bitmap), (Pages{2, 199}));
+}
+
+TEST(DirtyBitmap, APartCountsFromItsStart) {
+  DirtyBitmap bitmap(10 * page);
+  const auto part = bitmap.part(4 * page);
+  part.mark(page, 1);
+  part.part(2 * page).mark(page - 1, 2);
+  EXPECT_EQ(dirty_pages(bitmap), (Pages{5, 6, 7}));
+  EXPECT_TRUE(part.is_dirty(1));
+  EXPECT_FALSE(part.is_dirty(0));
+  part.mark(~std::uint64_t{0}, 1);
+  part.part(~std::uint64_t{0}).mark(~std::uint64_t{0}, 1);
+  EXPECT_EQ(dirty_pages(bitmap), (Pages{5, 6, 7})) << "beyond the end, and beyond all addresses";
+}
+
 }  // namespace
 }  // namespace trivet::memory

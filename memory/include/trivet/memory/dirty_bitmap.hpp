@@ -38,6 +38,39 @@ class DirtyBitmap {
   [[nodiscard]] std::vector<std::uint64_t> take();
 
   void clear() noexcept;
+  /// The pages that `size` bytes at `offset` touch: for who has copied just those. Marks made meanwhile may be lost, as
+  /// with `clear`: nobody may write those pages then.
+  void clear(std::uint64_t offset, std::uint64_t size) noexcept;
+
+  /// For `bytes` bytes from now on, rounded up to pages; those there are stay as they are. Fewer than now: no change.
+  /// Nobody may use it meanwhile.
+  void enlarge(std::uint64_t bytes);
+
+  /// The bitmap seen from one place in it, for who knows offsets within a part only.
+  class Part {
+   public:
+    void mark(std::uint64_t offset, std::uint64_t size) const noexcept {
+      if (offset <= ~start_) bitmap_->mark(start_ + offset, size);
+    }
+    /// `page` counts from the page of the part's first byte.
+    [[nodiscard]] bool is_dirty(std::uint64_t page) const noexcept {
+      const std::uint64_t first = start_ / page_size;
+      return page <= ~first && bitmap_->is_dirty(first + page);
+    }
+    /// A part of this part.
+    [[nodiscard]] Part part(std::uint64_t offset) const noexcept {
+      return {bitmap_, offset <= ~start_ ? start_ + offset : ~std::uint64_t{0}};
+    }
+
+   private:
+    friend class DirtyBitmap;
+    Part(DirtyBitmap* bitmap, std::uint64_t start) noexcept : bitmap_(bitmap), start_(start) {}
+    DirtyBitmap* bitmap_;
+    std::uint64_t start_;
+  };
+
+  /// From `offset` on. Valid while the bitmap lives.
+  [[nodiscard]] Part part(std::uint64_t offset) noexcept { return {this, offset}; }
 
  private:
   void mark_word(std::uint64_t word, std::uint64_t mask) noexcept {
@@ -48,6 +81,9 @@ class DirtyBitmap {
     words_[word].fetch_or(mask, std::memory_order_seq_cst);
   }
   void mark_pages(std::uint64_t first, std::uint64_t last) noexcept;
+  /// Calls `change(word, mask)` for each word that has pages of them.
+  template <class Change>
+  void for_words(std::uint64_t first, std::uint64_t last, Change change) noexcept;
 
   std::vector<std::atomic<std::uint64_t>> words_;
   std::uint64_t pages_;

@@ -83,6 +83,12 @@ class GuestMemory {
   /// Whether every byte of the range is memory. An empty or wrapping range is not.
   [[nodiscard]] bool contains(const GuestRange& range) const noexcept;
 
+  /// Whether that access may be made, with the error that it would give; what is mapped on demand is not tried.
+  Result<void> check(const GuestRange& range, Permission permission) const noexcept {
+    if (auto error = refusal(range.start, range.size, permission)) return *error;
+    return {};
+  }
+
   Result<void> read(GuestAddress at, Bytes out) const noexcept;
   Result<void> write(GuestAddress at, ConstBytes in) const noexcept;
   Result<void> fill(const GuestRange& range, std::byte value) const noexcept;
