@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include "net_receiver.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <utility>
+
+#include <trivet/virtio/writer.hpp>
+
+namespace trivet::virtio {
+namespace {
+
+/// Room that is always taken for a frame, if there is: an Ethernet frame's.
+constexpr std::size_t usual_room = 2048;
+
+Error bad_buffer(const Chain& chain, std::string_view what) noexcept {
+  std::array<char, 128> text{};
+  const auto end = fmt::format_to_n(text.data(), text.size(), "queue {}, chain {}: {} (virtio 1.3, 5.1.6.3.1)",
+                                    chain.queue(), chain.id(), what);
+  return Error::malformed("receive buffer", {text.data(), std::min(end.size, text.size())});
+}
+
+}  // namespace
+
+NetReceiver::NetReceiver(Queue queue, NetShared shared, unsigned pair)
+    : queue_(std::move(queue)),
+      shared_(shared),
+      pair_(pair),
+      merges_((shared.features & abi::net_f_mrg_rxbuf) != 0),
+      slices_(queue_.size() + net_crossings),
+      vectors_(std::min(slices_.size() + 2, net_most_vectors)),
+      spare_(net_most_frame),
+      wanted_room_(usual_room) {
+  buffers_.reserve(queue_.size());
+}
+
+Result<More> NetReceiver::process() {
+  queue_.disable_kicks();  // buffers wait for frames, not the other way round
+  auto more = More::yes;
+  Result<void> result;
+  moved_ = 0;
+  for (unsigned budget = net_most_frames; budget > 0 && moved_ < net_most_bytes; --budget) {
+    const auto step = next();
+    if (!step) {
+      result = step.error();
+      break;
+    }
+    if (*step == Step::no_frames || (*step == Step::no_buffers && !queue_.enable_kicks())) {
+      more = More::no;
+      break;
+    }
+  }
+  if (frame_ == 0) let_go();
+  queue_.publish();
+  if (queue_.should_notify()) shared_.notifier.used(queue_.index());
+  if (!result) return result.error();
+  return more;
+}
+
+void NetReceiver::rest() noexcept {
+  frame_ = 0;
+  let_go();
+}
+
+Queue NetReceiver::take() noexcept {
+  rest();
+  return std::move(queue_);
+}
+
+/// One frame from the network to the driver.
+Result<NetReceiver::Step> NetReceiver::next() {
+  if (frame_ != 0) return deliver();
+  if (broken_ || !shared_.limit.ready()) return Step::no_frames;
+  TRIVET_TRY(gather(wanted_room_));
+  if (buffers_.empty()) return Step::no_buffers;
+  const auto got = read_frame();
+  if (got.os_errno != 0) return failed(got.os_errno);
+  moved_ += got.bytes;
+  // One that filled all there was may have been longer.
+  if (got.bytes <= sizeof(abi::NetHeader) || got.bytes >= net_most_frame || !wanted(got.bytes)) return Step::moved;
+  shared_.limit.spend(got.bytes - sizeof(abi::NetHeader));
+  frame_ = got.bytes;
+  if (frame_ > room_) {
+    wanted_room_ = net_most_frame;
+  } else if (frame_ < wanted_room_ / 2) {
+    wanted_room_ = std::max(wanted_room_ - wanted_room_ / 32, usual_room);
+  }
+  return deliver();
+}
+
+Result<void> NetReceiver::gather(std::uint64_t bytes) {
+  while (room_ < bytes && (merges_ || buffers_.empty())) {
+    TRIVET_ASSIGN(const bool taken, take_chain());
+    if (!taken) break;
+  }
+  return {};
+}
+
+Result<bool> NetReceiver::take_chain() {
+  TRIVET_ASSIGN(const auto chain, queue_.pop());
+  if (!chain) return false;
+  TRIVET_ASSIGN(auto writer, Writer::create(*chain));
+  const auto room = writer.left();
+  if (room < sizeof(abi::NetHeader)) return bad_buffer(*chain, "no room for the header");
+  const auto found = writer.slices(room, std::span(slices_).subspan(slice_count_));
+  if (!found && found.error().code() == Errc::limit) {
+    if (buffers_.empty()) return bad_buffer(*chain, "it lies in too many pieces of memory");
+    TRIVET_TRY(queue_.go_back());
+    return false;
+  }
+  if (!found) return found.error();
+  buffers_.push_back({chain->id(), static_cast<std::uint16_t>(*found), room});
+  slice_count_ += *found;
+  room_ += room;
+  return true;
+}
+
+NetIo NetReceiver::read_frame() noexcept {
+  vectors_[0] = {head_.data(), head_.size()};
+  std::size_t count = 1;
+  std::uint64_t covered = head_.size();
+  std::uint64_t skip = head_.size();
+  for (const auto& slice : std::span(slices_).first(slice_count_)) {
+    if (count + 1 == vectors_.size() || covered == net_most_frame) break;
+    if (skip >= slice.size()) {
+      skip -= slice.size();
+      continue;
+    }
+    const auto bytes = std::min(slice.size() - skip, net_most_frame - covered);
+    vectors_[count++] = {slice.host() + skip, static_cast<std::size_t>(bytes)};
+    covered += bytes;
+    skip = 0;
+  }
+  in_place_ = covered;
+  if (covered < net_most_frame) {
+    vectors_[count++] = {spare_.data() + covered, static_cast<std::size_t>(net_most_frame - covered)};
+  }
+  return shared_.backend.receive(pair_, std::span(vectors_).first(count));
+}
+
+Result<NetReceiver::Step> NetReceiver::failed(int os_errno) {
+  if (os_errno == EAGAIN) {
+    shared_.backend.wait_to_receive(pair_);
+    return Step::no_frames;
+  }
+  broken_ = true;
+  return Error::from_errno(os_errno, "receive from the network");
+}
+
+bool NetReceiver::wanted(std::size_t bytes) const noexcept {
+  const auto head = std::span(head_).first(std::min(bytes, head_.size()));
+  return shared_.filter.passes(head.subspan(sizeof(abi::NetHeader)));
+}
+
+Result<NetReceiver::Step> NetReceiver::deliver() {
+  TRIVET_TRY(gather(frame_));
+  if (frame_ > room_) {
+    // Nothing that the driver could still add would make it fit, or it waits for that.
+    if (!merges_ || queue_.in_flight() == queue_.size()) return drop_frame();
+    return Step::no_buffers;
+  }
+  std::size_t count = 0;
+  for (std::uint64_t room = 0; room < frame_; ++count) room += buffers_[count].room;
+
+  abi::NetHeader header;
+  std::memcpy(&header, head_.data(), sizeof header);
+  if ((shared_.features & abi::net_f_guest_csum) == 0) header.flags = 0;  // 5.1.6.4.1
+  header.num_buffers = static_cast<std::uint16_t>(count);
+  std::memcpy(head_.data(), &header, sizeof header);
+
+  put(0, std::span(head_).first(std::min(frame_, head_.size())));
+  const auto in_place = std::min<std::uint64_t>(in_place_, frame_);
+  if (in_place > head_.size()) mark(head_.size(), in_place - head_.size());
+  if (in_place < frame_) put(in_place, std::span(spare_).first(frame_).subspan(static_cast<std::size_t>(in_place)));
+  TRIVET_TRY(give_back_filled(count, frame_));
+  frame_ = 0;
+  return Step::moved;
+}
+
+Result<NetReceiver::Step> NetReceiver::drop_frame() {
+  frame_ = 0;
+  return Step::moved;
+}
+
+Result<void> NetReceiver::give_back_filled(std::size_t count, std::uint64_t bytes) {
+  std::size_t slices = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto part = std::min(bytes, buffers_[i].room);
+    TRIVET_TRY(queue_.stage_used(buffers_[i].chain, static_cast<std::uint32_t>(part)));
+    bytes -= part;
+    slices += buffers_[i].slices;
+    room_ -= buffers_[i].room;
+  }
+  buffers_.erase(buffers_.begin(), buffers_.begin() + static_cast<std::ptrdiff_t>(count));
+  const auto kept = std::span(slices_).first(slice_count_).subspan(slices);
+  std::ranges::move(kept, slices_.begin());
+  memory::forget(std::span(slices_).first(slice_count_).subspan(kept.size()));
+  slice_count_ = kept.size();
+  return {};
+}
+
+void NetReceiver::put(std::uint64_t at, ConstBytes bytes) const noexcept {
+  for (const auto& slice : std::span(slices_).first(slice_count_)) {
+    if (bytes.empty()) return;
+    if (at >= slice.size()) {
+      at -= slice.size();
+      continue;
+    }
+    const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(slice.size() - at, bytes.size()));
+    slice.write(at, bytes.first(part));
+    bytes = bytes.subspan(part);
+    at = 0;
+  }
+}
+
+void NetReceiver::mark(std::uint64_t at, std::uint64_t bytes) const noexcept {
+  for (const auto& slice : std::span(slices_).first(slice_count_)) {
+    if (bytes == 0) return;
+    if (at >= slice.size()) {
+      at -= slice.size();
+      continue;
+    }
+    const auto part = std::min(slice.size() - at, bytes);
+    slice.mark_written(at, part);
+    bytes -= part;
+    at = 0;
+  }
+}
+
+/// What was taken and not filled is the ring's again.
+void NetReceiver::let_go() noexcept {
+  (void)queue_.go_back(static_cast<std::uint16_t>(buffers_.size()));  // as many are in flight
+  buffers_.clear();
+  memory::forget(std::span(slices_).first(slice_count_));
+  slice_count_ = 0;
+  room_ = 0;
+}
+
+}  // namespace trivet::virtio
