@@ -5,6 +5,7 @@ guest_modules=(virtio_mmio virtio_pci virtio_blk virtio-rng virtio_console ext4)
 # Loaded only where the command line asks for them (guest-init): each costs every boot time otherwise.
 guest_vsock_modules=(vmw_vsock_virtio_transport)
 guest_balloon_modules=(virtio_balloon)
+guest_net_modules=(virtio_net)
 guest_disk_mib=16
 
 # make_guest_disk FOLDER: disk.img, the same bytes every time: ext4 with files that do not compress and their checksums.
@@ -39,6 +40,7 @@ make_guest() {
   add_modules "$modules" "$folder/tree/modules" "${guest_modules[@]}" || return 1
   add_modules "$modules" "$folder/tree/modules/vsock" "${guest_vsock_modules[@]}" || return 1
   add_modules "$modules" "$folder/tree/modules/balloon" "${guest_balloon_modules[@]}" || return 1
+  add_modules "$modules" "$folder/tree/modules/net" "${guest_net_modules[@]}" || return 1
   make_guest_peer "$folder/tree/bin/guest-peer" || return 1
   pack_initramfs "$folder/tree" "$folder/initrd" || return 1
   rm -rf "$folder/tree"

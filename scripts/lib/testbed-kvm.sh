@@ -3,7 +3,7 @@
 
 make_kvm_host() {
   local kernel=$1 folder=$2
-  testbed_tree kvm "$kernel" "$folder/tree" kvm-amd || return 1
+  testbed_tree kvm "$kernel" "$folder/tree" kvm-amd tun || return 1
   pack_initramfs "$folder/tree" "$folder/initrd" || return 1
   rm -rf "$folder/tree"
   extract_elf "$(kernel_image "$kernel")" "$folder/vmlinux"

@@ -5,15 +5,20 @@
 
 #include <trivet/vmm/config.hpp>
 
+#include "mac_text.hpp"
+
 namespace trivet::vmm {
 namespace {
 
 constexpr std::uint64_t least_memory_mib = 8, most_memory_mib = std::uint64_t{1} << 24;
 constexpr std::uint32_t most_vcpus = 254;  // xAPIC ids; 255 is the broadcast
 constexpr std::uint32_t most_queues = 16;
-constexpr std::size_t most_devices = 16;  // of one kind
-constexpr std::size_t most_id = 20;       // virtio 1.2, 5.2.6.1: VIRTIO_BLK_ID_BYTES
-constexpr std::size_t most_path = 4095;   // PATH_MAX without its NUL
+constexpr std::size_t most_devices = 16;         // of one kind
+constexpr std::size_t most_id = 20;              // virtio 1.2, 5.2.6.1: VIRTIO_BLK_ID_BYTES
+constexpr std::size_t most_interface_name = 15;  // IFNAMSIZ without its NUL
+constexpr std::uint32_t most_descriptor = 1U << 30;
+constexpr std::uint64_t most_rate = std::uint64_t{1} << 40;
+constexpr std::size_t most_path = 4095;  // PATH_MAX without its NUL
 
 Error refuse(Errc code, std::string_view detail) {
   return {code, "check the configuration", detail};
@@ -79,6 +84,41 @@ Result<void> check_blocks(const std::vector<BlockConfig>& blocks) {
   return {};
 }
 
+Result<void> check_net(const NetConfig& net) {
+  if (net.tap.empty() && !net.fd) return refuse(Errc::invalid_argument, "net tap is missing");
+  if (!net.tap.empty() && net.fd) return refuse(Errc::invalid_argument, "net takes tap or fd, not both");
+  if (net.tap.size() > most_interface_name || net.tap.find_first_of("/ \t\n") != std::string::npos) {
+    return refuse(Errc::invalid_argument, fmt::format("net tap '{}' is no interface's name", net.tap));
+  }
+  if (net.fd) TRIVET_TRY(check_range("net fd", *net.fd, 3u, most_descriptor));
+  if (!net.mac.empty()) TRIVET_TRY(parse_mac(net.mac));
+  if (net.mtu) TRIVET_TRY(check_range("net mtu", *net.mtu, 68u, 65535u));
+  TRIVET_TRY(check_range("net queues", net.queues, 1u, most_queues));
+  if (net.fd && net.queues != 1) return refuse(Errc::invalid_argument, "net fd has one queue; leave queues out");
+  for (const auto rate : {net.rx_bytes, net.rx_packets, net.tx_bytes, net.tx_packets}) {
+    TRIVET_TRY(check_range("net rx_bytes, rx_packets, tx_bytes and tx_packets", rate, std::uint64_t{0}, most_rate));
+  }
+  return {};
+}
+
+Result<void> check_nets(const std::vector<NetConfig>& nets) {
+  for (std::size_t i = 0; i < nets.size(); ++i) {
+    TRIVET_TRY(check_net(nets[i]));
+    for (std::size_t j = 0; j < i; ++j) {
+      if (!nets[i].tap.empty() && nets[j].tap == nets[i].tap) {
+        return refuse(Errc::invalid_argument, fmt::format("net tap {} is given twice", nets[i].tap));
+      }
+      if (nets[i].fd && nets[j].fd == nets[i].fd) {
+        return refuse(Errc::invalid_argument, fmt::format("net fd {} is given twice", *nets[i].fd));
+      }
+      if (!nets[i].mac.empty() && *parse_mac(nets[i].mac) == parse_mac(nets[j].mac)) {
+        return refuse(Errc::invalid_argument, fmt::format("net mac {} is given twice", nets[i].mac));
+      }
+    }
+  }
+  return {};
+}
+
 /// One descriptor can feed one device only: the others would get bytes at random.
 Result<void> check_inputs(const Config& config) {
   std::vector<std::string_view> inputs{config.serial.input};
@@ -129,10 +169,8 @@ Result<void> validate(const Config& config) {
   for (const auto& rng : config.rng) TRIVET_TRY(check_path("rng source", rng.source, true));
   if (config.vsock) TRIVET_TRY(check_vsock(*config.vsock));
   if (config.balloon) TRIVET_TRY(check_balloon(*config.balloon, config.memory.size_mib));
-  if (!config.net.empty()) {
-    return refuse(Errc::unsupported, "net: this version has no network device yet; leave --net out");
-  }
-  return {};
+  TRIVET_TRY(check_range("the number of net devices", config.net.size(), std::size_t{0}, most_devices));
+  return check_nets(config.net);
 }
 
 }  // namespace trivet::vmm

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include "virtio_devices.hpp"
 
+#include <cerrno>
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <trivet/virtio/balloon.hpp>
 #include <trivet/virtio/block.hpp>
 #include <trivet/virtio/console.hpp>
+#include <trivet/virtio/net.hpp>
 #include <trivet/virtio/raw_disk.hpp>
 #include <trivet/virtio/rng.hpp>
+#include <trivet/virtio/tap.hpp>
 #include <trivet/virtio/vsock.hpp>
 #include <trivet/vmm/allocator.hpp>
 #include <trivet/vmm/layout_x86_64.hpp>
 
 #include "host_file.hpp"
 #include "log.hpp"
+#include "mac_text.hpp"
 
 namespace trivet::vmm {
 
@@ -30,6 +35,7 @@ Result<void> VirtioDevices::open_all(const Config& config) {
   TRIVET_TRY(open_kind("rng", config.rng));
   TRIVET_TRY(open_kind("vsock", config.vsock));
   TRIVET_TRY(open_kind("balloon", config.balloon));
+  TRIVET_TRY(open_kind("net", config.net));
   return {};
 }
 
@@ -78,6 +84,27 @@ Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const BalloonConfig&
   options.free_page_reporting = config.free_page_reporting;
   TRIVET_ASSIGN(auto device, virtio::Balloon::create(std::move(options)));
   balloon_ = device.get();
+  return device;
+}
+
+Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const NetConfig& config, Slot& slot) {
+  std::unique_ptr<virtio::Tap> tap;
+  if (config.fd) {
+    std::vector<UniqueFd> fds;
+    fds.emplace_back(::fcntl(static_cast<int>(*config.fd), F_DUPFD_CLOEXEC, 0));
+    if (!fds.front().valid()) return Error::from_errno(errno, "duplicate descriptor", std::to_string(*config.fd));
+    TRIVET_ASSIGN(tap, virtio::Tap::adopt(std::move(fds)));
+  } else {
+    TRIVET_ASSIGN(tap, virtio::Tap::open(config.tap, config.queues));
+  }
+  virtio::NetOptions options;
+  TRIVET_ASSIGN(options.mac, config.mac.empty() ? random_mac() : parse_mac(config.mac));
+  if (config.mtu) options.mtu = static_cast<std::uint16_t>(*config.mtu);
+  options.offloads = config.offload;
+  options.receive = {{config.rx_bytes, 0}, {config.rx_packets, 0}};
+  options.transmit = {{config.tx_bytes, 0}, {config.tx_packets, 0}};
+  slot.what = fmt::format("{}, {}", tap->name(), text_of(options.mac));
+  TRIVET_ASSIGN(auto device, virtio::Net::create(std::move(tap), options));
   return device;
 }
 

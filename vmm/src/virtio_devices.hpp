@@ -93,6 +93,7 @@ class VirtioDevices {
   Result<std::unique_ptr<virtio::Device>> open(const RngConfig& config, Slot& slot);
   Result<std::unique_ptr<virtio::Device>> open(const VsockConfig& config, Slot& slot);
   Result<std::unique_ptr<virtio::Device>> open(const BalloonConfig& config, Slot& slot);
+  Result<std::unique_ptr<virtio::Device>> open(const NetConfig& config, Slot& slot);
   /// Any number of them (a list), or one or none.
   template <class DeviceConfigs>
   Result<void> open_kind(const char* kind, const DeviceConfigs& configs);

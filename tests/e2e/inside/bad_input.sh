@@ -81,6 +81,9 @@ cut_file "$guest/disk.img" 1000001 odd.img
 refuses 1 "a disk not a multiple of 512" "odd.img" $(run) --kernel "$good" --block "path=$bad/odd.img"
 refuses 1 "no such disk" "$bad/none" $(run) --kernel "$good" --block "path=$bad/none"
 refuses 1 "a folder as disk" "$bad" $(run) --kernel "$good" --block "path=$bad"
+refuses 1 "no such tap" "no interface trivet0" $(run) --kernel "$good" --net tap=trivet0
+refuses 1 "an interface that is no tap" "lo is no tap" $(run) --kernel "$good" --net tap=lo
+refuses 1 "a descriptor that is not open" "net.*200" $(run) --kernel "$good" --net fd=200
 
 refuses 1 "a vsock socket in a folder that is not there" "--vsock.*$bad/none/v" $(run) --kernel "$good" --vsock "path=$bad/none/v"
 : >"$bad/taken"
@@ -102,7 +105,11 @@ refuses 2 "a balloon as large as the memory" "target_mib" "$TRIVET_BIN" run --me
 refuses 2 "one disk twice" "disk.img" $(run) --kernel "$good" --block "path=$guest/disk.img" --block "path=$guest/disk.img"
 refuses 2 "an unclosed quote" "quote|\"" $(run) --kernel "$good,cmdline=\"a"
 refuses 2 "no such hypervisor" "nosuch" "$TRIVET_BIN" run --hypervisor nosuch
-refuses 2 "net, refused by name" "net" $(run) --kernel "$good" --net tap=tap0
+refuses 2 "a network device without its tap" "net tap" $(run) --kernel "$good" --net mtu=1500
+refuses 2 "no MAC address" "52:54:00:12:34:5g" $(run) --kernel "$good" --net tap=t,mac=52:54:00:12:34:5g
+refuses 2 "an MTU too small" "mtu" $(run) --kernel "$good" --net tap=t,mtu=60
+refuses 2 "too many queues" "queues" $(run) --kernel "$good" --net tap=t,queues=99
+refuses 2 "a name that no interface can have" "0123456789abcdef" $(run) --kernel "$good" --net tap=0123456789abcdef
 refuses 2 "no such command" "frobnicate" "$TRIVET_BIN" frobnicate
 refuses 2 "no such configuration" "$bad/none.json" "$TRIVET_BIN" run --config "$bad/none.json"
 echo '{"memory": {"size_mib": 1' >"$bad/torn.json"
@@ -115,6 +122,10 @@ cp "$guest/vmlinux" "$bad/vmlinux"
 if [ "$(id -u)" = 0 ] && [ "$(stat -c %a /dev/kvm)" = 600 ]; then
   refuses 1 "no permission on /dev/kvm" "/dev/kvm.*[Pp]ermission denied" setpriv --reuid=65534 --regid=65534 --clear-groups \
     "$TRIVET_BIN" run --hypervisor kvm --kernel "path=$bad/vmlinux"
+  PATH=$PATH:/usr/sbin:/sbin ip tuntap add dev trivet1 mode tap vnet_hdr user 0
+  refuses 1 "no permission on the tap" "trivet1.*CAP_NET_ADMIN" setpriv --reuid=65534 --regid=65534 --clear-groups \
+    "$TRIVET_BIN" run --hypervisor kvm --kernel "path=$bad/vmlinux" --net tap=trivet1
+  refuses 1 "more queues than the tap has" "trivet1.*multi_queue" $(run) --kernel "$good" --net tap=trivet1,queues=2
 fi
 chmod 000 "$bad/vmlinux"
 [ "$(id -u)" = 0 ] || kernel_refused "no permission on the kernel" "$bad/vmlinux" "$bad/vmlinux"

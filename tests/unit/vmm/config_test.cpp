@@ -193,11 +193,47 @@ TEST(RunOptions, RangesAreNamed) {
   expect_part(refusal({"--block", "path=/d,id=123456789012345678901"}), "20");
   expect_part(refusal({"--kernel", "path=/p,himem_start=1"}), "4096");
   expect_part(refusal({"--hypervisor", ""}), "hypervisor");
-  expect_part(refusal({"--net", "tap=tap0"}), "net");
   const auto long_path = "path=/" + std::string(5000, 'x');
   expect_part(refusal({"--block", long_path.c_str()}), "longer");
   const auto huge = "cmdline=" + std::string(70000, 'x');
   expect_part(refusal({"--kernel", huge.c_str()}), "64 KiB");
+}
+
+TEST(RunOptions, NetDevices) {
+  const auto options = parse(
+      {"--net", "tap=tap0", "--net", "fd=7,mac=52:54:00:12:34:5E,mtu=9000,offload=off,rx_bytes=1000000,tx_packets=20"});
+  ASSERT_TRUE(options) << to_string(options.error());
+  const auto& nets = options->config.net;
+  ASSERT_EQ(nets.size(), 2u);
+  EXPECT_EQ(nets[0].tap, "tap0");
+  EXPECT_EQ(nets[0].queues, 1u);
+  EXPECT_TRUE(nets[0].offload);
+  EXPECT_EQ(nets[1].fd, 7u);
+  EXPECT_EQ(nets[1].mac, "52:54:00:12:34:5E");
+  EXPECT_EQ(nets[1].mtu, 9000u);
+  EXPECT_FALSE(nets[1].offload);
+  EXPECT_EQ(nets[1].rx_bytes, 1000000u);
+  EXPECT_EQ(nets[1].tx_packets, 20u);
+  EXPECT_EQ(parse({"--net", "tap=t,queues=16"})->config.net[0].queues, 16u);
+
+  expect_part(refusal({"--net", "mtu=1500"}), "tap");
+  expect_part(refusal({"--net", "tap=t,fd=7"}), "not both");
+  expect_part(refusal({"--net", "fd=2"}), "net fd");
+  expect_part(refusal({"--net", "fd=7,queues=2"}), "queues");
+  expect_part(refusal({"--net", "tap=0123456789abcdef"}), "0123456789abcdef");
+  expect_part(refusal({"--net", "tap=../t"}), "../t");
+  expect_part(refusal({"--net", "tap=t,queues=0"}), "queues");
+  expect_part(refusal({"--net", "tap=t,queues=17"}), "16");
+  expect_part(refusal({"--net", "tap=t,mtu=67"}), "mtu");
+  expect_part(refusal({"--net", "tap=t,mtu=65536"}), "mtu");
+  expect_part(refusal({"--net", "tap=t,tx_bytes=1099511627777"}), "tx_bytes");
+  for (const char* mac : {"52:54:00:12:34", "52:54:00:12:34:56:78", "52-54-00-12-34-56", "g2:54:00:12:34:56",
+                          "52:54:00:12:34:5", "01:00:5e:00:00:01", "00:00:00:00:00:00"}) {
+    expect_part(refusal({"--net", ("tap=t,mac=" + std::string(mac)).c_str()}), mac);
+  }
+  expect_part(refusal({"--net", "tap=t", "--net", "tap=t"}), "twice");
+  expect_part(refusal({"--net", "fd=7", "--net", "fd=7"}), "twice");
+  expect_part(refusal({"--net", "tap=a,mac=52:54:00:00:00:aa", "--net", "tap=b,mac=52:54:00:00:00:AA"}), "twice");
 }
 
 TEST(RunOptions, TooManyDevicesOfAKind) {
@@ -266,7 +302,7 @@ TEST(ConfigJson, ListsAreBounded) {
 
 TEST(ConfigJson, SharesItsValidationWithTheCommandLine) {
   EXPECT_EQ(json_refusal(R"({"vcpu": {"num": 255}})"), refusal({"--vcpu", "num=255"}));
-  EXPECT_EQ(json_refusal(R"({"net": [{"tap": "t"}]})"), refusal({"--net", "tap=t"}));
+  EXPECT_EQ(json_refusal(R"({"net": [{"tap": "t", "mtu": 1}]})"), refusal({"--net", "tap=t,mtu=1"}));
 }
 
 TEST(ConfigOption, NamesAnOptionThatIsNone) {

@@ -87,11 +87,20 @@ struct BalloonConfig {
 };
 BOOST_DESCRIBE_STRUCT(BalloonConfig, (), (target_mib, deflate_on_oom, free_page_reporting))
 
-/// A network device; this version has none and refuses it by name.
+/// A virtio network device on a tap of the host, which is there already: this user's, or with CAP_NET_ADMIN any.
 struct NetConfig {
-  std::string tap;
+  std::string tap;                   ///< the interface's name; or:
+  std::optional<std::uint32_t> fd;   ///< a descriptor that is attached to a tap with a virtio header
+  std::string mac;                   ///< the guest's, as 52:54:00:12:34:56; empty: another one each time
+  std::optional<std::uint32_t> mtu;  ///< what the guest is told, bytes, 68 to 65535; nothing: it is not told
+  std::uint32_t queues = 1;          ///< pairs, 1 to 16; more than one need a tap made multi_queue, and no fd
+  bool offload = true;               ///< checksums and segmentation may be left to the host, and by it to the guest
+  std::uint64_t rx_bytes = 0;        ///< what the guest may receive in a second; 0: no limit
+  std::uint64_t rx_packets = 0;
+  std::uint64_t tx_bytes = 0;  ///< what it may send
+  std::uint64_t tx_packets = 0;
 };
-BOOST_DESCRIBE_STRUCT(NetConfig, (), (tap))
+BOOST_DESCRIBE_STRUCT(NetConfig, (), (tap, fd, mac, mtu, queues, offload, rx_bytes, rx_packets, tx_bytes, tx_packets))
 
 /// A whole machine, as a person writes it down: on the command line, where each member is an option, or as JSON, where
 /// each is a key. Both are read by the same description and checked by the same `validate`.
