@@ -31,7 +31,7 @@ NetReceiver::NetReceiver(Queue queue, NetShared shared, unsigned pair)
       merges_((shared.features & abi::net_f_mrg_rxbuf) != 0),
       slices_(queue_.size() + net_crossings),
       vectors_(std::min(slices_.size() + 2, net_most_vectors)),
-      spare_(net_most_frame),
+      spare_(std::make_unique_for_overwrite<std::byte[]>(net_most_frame)),
       wanted_room_(usual_room) {
   buffers_.reserve(queue_.size());
 }
@@ -108,6 +108,7 @@ Result<bool> NetReceiver::take_chain() {
   if (!found && found.error().code() == Errc::limit) {
     if (buffers_.empty()) return bad_buffer(*chain, "it lies in too many pieces of memory");
     TRIVET_TRY(queue_.go_back());
+    full_ = true;
     return false;
   }
   if (!found) return found.error();
@@ -135,7 +136,7 @@ NetIo NetReceiver::read_frame() noexcept {
   }
   in_place_ = covered;
   if (covered < net_most_frame) {
-    vectors_[count++] = {spare_.data() + covered, static_cast<std::size_t>(net_most_frame - covered)};
+    vectors_[count++] = {spare_.get() + covered, static_cast<std::size_t>(net_most_frame - covered)};
   }
   return shared_.backend.receive(pair_, std::span(vectors_).first(count));
 }
@@ -151,14 +152,30 @@ Result<NetReceiver::Step> NetReceiver::failed(int os_errno) {
 
 bool NetReceiver::wanted(std::size_t bytes) const noexcept {
   const auto head = std::span(head_).first(std::min(bytes, head_.size()));
+  const auto gso_type = std::to_integer<abi::u8>(head_[offsetof(abi::NetHeader, gso_type)]);
+  if (gso_type != abi::net_hdr_gso_none && !takes_segments(gso_type)) return false;
   return shared_.filter.passes(head.subspan(sizeof(abi::NetHeader)));
+}
+
+bool NetReceiver::takes_segments(abi::u8 gso_type) const noexcept {
+  if ((gso_type & abi::net_hdr_gso_ecn) != 0 && !has(abi::net_f_guest_ecn)) return false;
+  switch (gso_type & ~abi::net_hdr_gso_ecn) {
+    case abi::net_hdr_gso_tcpv4:
+      return has(abi::net_f_guest_tso4);
+    case abi::net_hdr_gso_tcpv6:
+      return has(abi::net_f_guest_tso6);
+    case abi::net_hdr_gso_udp_l4:
+      return has(abi::net_f_guest_uso4 | abi::net_f_guest_uso6);
+    default:
+      return false;
+  }
 }
 
 Result<NetReceiver::Step> NetReceiver::deliver() {
   TRIVET_TRY(gather(frame_));
   if (frame_ > room_) {
     // Nothing that the driver could still add would make it fit, or it waits for that.
-    if (!merges_ || queue_.in_flight() == queue_.size()) return drop_frame();
+    if (!merges_ || full_ || queue_.in_flight() == queue_.size()) return drop_frame();
     return Step::no_buffers;
   }
   std::size_t count = 0;
@@ -166,14 +183,15 @@ Result<NetReceiver::Step> NetReceiver::deliver() {
 
   abi::NetHeader header;
   std::memcpy(&header, head_.data(), sizeof header);
-  if ((shared_.features & abi::net_f_guest_csum) == 0) header.flags = 0;  // 5.1.6.4.1
+  const auto flags = abi::net_hdr_f_needs_csum | abi::net_hdr_f_data_valid;  // 5.1.6.4.1
+  header.flags = has(abi::net_f_guest_csum) ? static_cast<abi::u8>(header.flags & flags) : abi::u8{0};
   header.num_buffers = static_cast<std::uint16_t>(count);
   std::memcpy(head_.data(), &header, sizeof header);
 
   put(0, std::span(head_).first(std::min(frame_, head_.size())));
   const auto in_place = std::min<std::uint64_t>(in_place_, frame_);
   if (in_place > head_.size()) mark(head_.size(), in_place - head_.size());
-  if (in_place < frame_) put(in_place, std::span(spare_).first(frame_).subspan(static_cast<std::size_t>(in_place)));
+  if (in_place < frame_) put(in_place, std::span(spare_.get(), frame_).subspan(static_cast<std::size_t>(in_place)));
   TRIVET_TRY(give_back_filled(count, frame_));
   frame_ = 0;
   return Step::moved;
@@ -197,6 +215,7 @@ Result<void> NetReceiver::give_back_filled(std::size_t count, std::uint64_t byte
   const auto kept = std::span(slices_).first(slice_count_).subspan(slices);
   std::ranges::move(kept, slices_.begin());
   memory::forget(std::span(slices_).first(slice_count_).subspan(kept.size()));
+  full_ = false;
   slice_count_ = kept.size();
   return {};
 }
@@ -236,6 +255,7 @@ void NetReceiver::let_go() noexcept {
   memory::forget(std::span(slices_).first(slice_count_));
   slice_count_ = 0;
   room_ = 0;
+  full_ = false;
 }
 
 }  // namespace trivet::virtio

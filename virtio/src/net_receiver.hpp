@@ -4,6 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <sys/uio.h>
 #include <vector>
 
@@ -53,7 +55,10 @@ class NetReceiver {
   Result<Step> deliver();
   Result<Step> drop_frame();
   Result<void> give_back_filled(std::size_t buffers, std::uint64_t bytes);
+  /// Of the frame just read: neither filtered nor in a form that the driver did not ask for.
   [[nodiscard]] bool wanted(std::size_t bytes) const noexcept;
+  [[nodiscard]] bool takes_segments(abi::u8 gso_type) const noexcept;
+  [[nodiscard]] bool has(std::uint64_t feature) const noexcept { return (shared_.features & feature) != 0; }
   /// Copies to the frame's place `at` in the buffers.
   void put(std::uint64_t at, ConstBytes bytes) const noexcept;
   /// That these bytes were written by the network.
@@ -68,14 +73,15 @@ class NetReceiver {
   std::vector<memory::Slice> slices_;
   std::size_t slice_count_ = 0;
   std::uint64_t room_ = 0;  // of all buffers
+  bool full_ = false;       // slices_ has no place for the next chain's
   std::vector<iovec> vectors_;
   std::array<std::byte, head_size> head_{};
-  std::vector<std::byte> spare_;  // a frame's byte n has its place at n
-  std::size_t wanted_room_;       // as much as the frames of late needed
-  std::uint64_t in_place_ = 0;    // of the frame in hand: the bytes that are in the buffers, but for the head's
-  std::size_t frame_ = 0;         // bytes of the frame in hand; 0: none
-  std::size_t moved_ = 0;         // bytes, in this call of process
-  bool broken_ = false;           // the network fails; started anew it is tried again
+  std::unique_ptr<std::byte[]> spare_;  // net_most_frame bytes; byte n of a frame at n, touched when needed
+  std::size_t wanted_room_;             // as much as the frames of late needed
+  std::uint64_t in_place_ = 0;          // of the frame in hand: the bytes that are in the buffers, but for the head's
+  std::size_t frame_ = 0;               // bytes of the frame in hand; 0: none
+  std::size_t moved_ = 0;               // bytes, in this call of process
+  bool broken_ = false;                 // the network fails; started anew it is tried again
 };
 
 }  // namespace trivet::virtio

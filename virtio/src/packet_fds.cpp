@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -19,9 +18,11 @@ using Descriptor = asio::posix::stream_descriptor;
 
 constexpr auto operation = "create network";
 
-bool is_socket(int fd) noexcept {
-  struct stat status = {};
-  return ::fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
+/// SOCK_DGRAM and so on; 0: no socket.
+int socket_type(int fd) noexcept {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 ? type : 0;
 }
 
 /// Until it was not interrupted.
@@ -93,6 +94,9 @@ Result<std::unique_ptr<PacketFds>> PacketFds::create(std::vector<UniqueFd> fds, 
 Result<void> PacketFds::prepare(std::span<const UniqueFd> fds) {
   if (fds.empty() || fds.size() > 256) return Error(Errc::invalid_argument, operation, "1 to 256 descriptors");
   for (const auto& fd : fds) {
+    if (socket_type(fd.value()) == SOCK_STREAM) {
+      return Error(Errc::invalid_argument, operation, "a stream socket keeps no frames apart");
+    }
     const int flags = ::fcntl(fd.value(), F_GETFL);
     if (flags < 0 || ::fcntl(fd.value(), F_SETFL, flags | O_NONBLOCK) != 0) {
       return Error::from_errno(errno, operation, "make a descriptor non-blocking");
@@ -104,7 +108,7 @@ Result<void> PacketFds::prepare(std::span<const UniqueFd> fds) {
 PacketFds::PacketFds(std::vector<UniqueFd> fds, std::uint64_t offloads)
     : fds_(std::move(fds)),
       info_{static_cast<unsigned>(fds_.size()), offloads},
-      sockets_(std::ranges::all_of(fds_, [](const auto& fd) { return is_socket(fd.value()); })) {}
+      socket_type_(socket_type(fds_.front().value())) {}
 
 PacketFds::~PacketFds() {
   PacketFds::stop();
@@ -135,7 +139,7 @@ Result<void> PacketFds::use_pairs(unsigned pairs) noexcept {
 }
 
 NetIo PacketFds::send(unsigned pair, std::span<const iovec> frame) noexcept {
-  if (!sockets_) {
+  if (socket_type_ == 0) {
     return until_done([&] { return ::writev(fd(pair), frame.data(), static_cast<int>(frame.size())); });
   }
   const auto message = message_of(frame);
@@ -143,7 +147,10 @@ NetIo PacketFds::send(unsigned pair, std::span<const iovec> frame) noexcept {
 }
 
 NetIo PacketFds::receive(unsigned pair, std::span<const iovec> room) noexcept {
-  return until_done([&] { return ::readv(fd(pair), room.data(), static_cast<int>(room.size())); });
+  const auto got = until_done([&] { return ::readv(fd(pair), room.data(), static_cast<int>(room.size())); });
+  // On a connection it is the end, which would come again and again.
+  if (got.bytes == 0 && got.os_errno == 0 && socket_type_ == SOCK_SEQPACKET) return {0, ENOTCONN};
+  return got;
 }
 
 void PacketFds::wait_to_send(unsigned pair) noexcept {

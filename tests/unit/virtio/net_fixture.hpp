@@ -91,7 +91,7 @@ struct NetTest : ::testing::TestWithParam<Home> {
     std::vector<UniqueFd> insides;
     for (unsigned i = 0; i < pairs; ++i) {
       std::array<int, 2> pair{};
-      ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair.data()), 0);
+      ASSERT_EQ(::socketpair(AF_UNIX, socket_type | SOCK_CLOEXEC, 0, pair.data()), 0);
       outside.emplace_back(pair[0]);
       insides.emplace_back(pair[1]);
     }
@@ -181,6 +181,7 @@ struct NetTest : ::testing::TestWithParam<Home> {
   /// @}
 
   std::shared_ptr<TestNet::Commands> commands = std::make_shared<TestNet::Commands>();
+  int socket_type = SOCK_DGRAM;
   std::vector<UniqueFd> outside;
   virtio::Net* net = nullptr;
   std::unique_ptr<DeviceBench> bench;

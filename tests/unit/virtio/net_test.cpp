@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <ctime>
+#include <thread>
+
 #include "net_fixture.hpp"
 
 namespace trivet::test {
@@ -128,6 +131,21 @@ TEST_P(NetTest, AFrameLargerThanTheWholeRingIsLost) {
   EXPECT_EQ(received().substr(12), frame_to(own_mac, "short"));
 }
 
+TEST_P(NetTest, BuffersInTooManyPiecesLoseTheFrameAndNoTime) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  const auto at = bench->guest.allocate(64);
+  const std::vector<Driver::Buffer> pieces(16, {at, 4, true});
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(bench->queue(0).add_indirect(pieces));
+  bench->kick(0);
+  ASSERT_NO_FATAL_FAILURE(send(frame_to(own_mac, std::string(2000, 'z'))));
+  ASSERT_NO_FATAL_FAILURE(send(frame_to(own_mac, "short")));
+  ASSERT_TRUE(bench->wait_used(0));
+  // A frame that was kept for buffers which are there but cannot be taken would have it try for ever.
+  const auto before = ::clock();
+  std::this_thread::sleep_for(100ms);
+  EXPECT_LT(::clock() - before, CLOCKS_PER_SEC / 20);
+}
+
 TEST_P(NetTest, FramesWaitInTheNetworkForBuffers) {
   ASSERT_NO_FATAL_FAILURE(start());
   for (int i = 0; i < 5; ++i) ASSERT_NO_FATAL_FAILURE(send(frame_to(own_mac, std::to_string(i))));
@@ -195,6 +213,10 @@ TEST_P(NetTest, WhatWasNotNegotiatedIsNotSent) {
   checksum.flags = 2;  // DATA_VALID
   ASSERT_NO_FATAL_FAILURE(send(frame_to(own_mac), checksum));
   EXPECT_EQ(header_of(received()).flags, 0);
+  offer({1526});
+  ASSERT_NO_FATAL_FAILURE(send(frame_to(own_mac, "in segments"), segments));
+  ASSERT_NO_FATAL_FAILURE(send(frame_to(own_mac, "whole")));
+  EXPECT_EQ(received().substr(12), frame_to(own_mac, "whole"));
 }
 
 TEST_P(NetTest, BrokenHeadersLoseOnlyTheirFrames) {
@@ -304,6 +326,22 @@ TEST_P(NetTest, AnnouncesAndUnplugs) {
   EXPECT_EQ(bench->config<std::uint16_t>(6), abi::net_s_link_up) << "nobody who could answer";
 }
 
+TEST_P(NetTest, ANetworkThatEndsIsSaidOnce) {
+  socket_type = SOCK_SEQPACKET;
+  ASSERT_NO_FATAL_FAILURE(start());
+  offer({1526});
+  ASSERT_NO_FATAL_FAILURE(send(frame_to(own_mac, "last")));
+  EXPECT_EQ(received().substr(12), frame_to(own_mac, "last"));
+  outside.clear();
+  offer({1526});
+  EXPECT_TRUE(nothing_received());
+  transmit(no_header() + frame_to(own_mac, "to nobody"));
+  EXPECT_TRUE(bench->wait_used(1));
+  EXPECT_EQ(bench->status(), 15U);
+  EXPECT_EQ(bench->logged().size(), 1U);
+  EXPECT_TRUE(bench->logged("receive from the network"));
+}
+
 TEST_P(NetTest, HoldsToItsRates) {
   virtio::NetOptions options;
   options.transmit.operations = {.per_second = 200, .burst = 2};
@@ -344,6 +382,12 @@ TEST(NetCreate, NamesTheOptionOutOfBounds) {
   EXPECT_NE(refusal({.receive = {.bytes = {.per_second = ~0ULL}}}).find("rate"), std::string::npos);
   EXPECT_FALSE(virtio::Net::create(nullptr, {.mac = own_mac}));
   EXPECT_FALSE(virtio::PacketFds::create({}, 0));
+  std::array<int, 2> stream{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, stream.data()), 0);
+  const UniqueFd other(stream[0]);
+  std::vector<UniqueFd> fds;
+  fds.emplace_back(stream[1]);
+  EXPECT_EQ(virtio::PacketFds::create(std::move(fds), 0).error().code(), Errc::invalid_argument);
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ namespace trivet::virtio {
 class PacketFds : public NetBackend {
  public:
   /// One descriptor a queue pair, 1 to 256; they are made non-blocking. `offloads` is what the other side is known to
-  /// take and to give (NetInfo). `invalid_argument` (caller) when there are none or too many; `io` (host) when one
+  /// take and to give (NetInfo). `invalid_argument` (caller) when there are none or too many,
+  /// or one is a stream's; `io` (host) when one
   /// cannot be made non-blocking.
   static Result<std::unique_ptr<PacketFds>> create(std::vector<UniqueFd> fds, std::uint64_t offloads);
   ~PacketFds() override;
@@ -44,7 +45,7 @@ class PacketFds : public NetBackend {
 
   std::vector<UniqueFd> fds_;
   NetInfo info_;
-  bool sockets_;
+  int socket_type_;  // of all; 0: no sockets
   NetClient* client_ = nullptr;
   std::vector<std::shared_ptr<Watch>> watches_;  // while started
 };

@@ -86,6 +86,7 @@ static_assert(offsetof(NetHeader, csum_offset) == 8);
 static_assert(offsetof(NetHeader, num_buffers) == 10);
 
 inline constexpr u8 net_hdr_f_needs_csum = 1;
+inline constexpr u8 net_hdr_f_data_valid = 2;
 inline constexpr u8 net_hdr_gso_none = 0;
 inline constexpr u8 net_hdr_gso_tcpv4 = 1;
 inline constexpr u8 net_hdr_gso_tcpv6 = 4;
