@@ -11,6 +11,13 @@ namespace {
 
 constexpr const char* operation = "virtio chain";
 
+/// Memory knows neither queue nor chain.
+[[gnu::noinline, gnu::cold]] Error in_chain(const Error& error, const Chain& chain) noexcept {
+  std::array<char, 48> text{};
+  const auto end = fmt::format_to_n(text.data(), text.size(), "queue {}: chain {}", chain.queue(), chain.id());
+  return error.within({text.data(), std::min(end.size, text.size())});
+}
+
 }  // namespace
 
 bool Cursor::enter() noexcept {
@@ -52,6 +59,8 @@ Result<memory::Slice> Cursor::run(std::uint64_t limit) noexcept {
   auto slice = chain_.memory().run(at_, most, permission_);
   if (slice) [[likely]]
     pass(slice->size());
+  else
+    slice = in_chain(slice.error(), chain_);
   return slice;
 }
 
