@@ -5,13 +5,13 @@
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 need_guest
-E2E_TIMEOUT=${E2E_TIMEOUT:-800}
+E2E_TIMEOUT=${E2E_TIMEOUT:-880}
 head -c 2000000 /dev/urandom >"$out/payload"
 checksum=$(sha256sum <"$out/payload")
 # name, form, vCPUs, --platform, --net's other keys, the tap's MTU, options of ip tuntap
 cases=(
   "mmio vmlinux 1 virtio=mmio ,mac=52:54:00:12:34:56 1500"
-  "pci vmlinuz 1 virtio=pci ,mac=52:54:00:12:34:56 1500"
+  "pci vmlinux 1 virtio=pci ,mac=52:54:00:12:34:56 1500"
   "plain vmlinux 1 virtio=auto ,mac=52:54:00:12:34:56,offload=off 1500"
   "jumbo vmlinux 1 virtio=pci ,mac=52:54:00:12:34:56,offload=off,mtu=9000 9000"
   "pairs vmlinux 2 virtio=pci ,mac=52:54:00:12:34:56,queues=2,tx_bytes=4000000 1500 multi_queue"
@@ -42,7 +42,10 @@ for case in "${cases[@]}"; do
     jumbo) check "$name: large packets from the guest" above "$from" 1515 && check "$name: and to it" above "$to" 1515 ;;
     *) check "$name: segments to be cut from the guest" above "$from" 1515 && check "$name: and to it" above "$to" 1515 ;;
   esac
-  [ "$name" != pairs ] || check "$name: two queues each way" has '^guest: net queues rx-0 rx-1 tx-0 tx-1' "$log"
+  if [ "$name" = pairs ]; then
+    check "$name: two queues each way" has '^guest: net queues rx-0 rx-1 tx-0 tx-1' "$log"
+    for queue in 0 1; do check "$name: queue $queue receives" has "^guest: net interrupts input.$queue: .*[1-9]" "$log"; done
+  fi
   [ "$failed" = "$before" ] || { show "$log" 40; show "$out/$name.err"; }
 done
 finish
