@@ -15,6 +15,7 @@
 #include <trivet/virtio/raw_disk.hpp>
 
 #include "disk_progress.hpp"
+#include "image_format.hpp"
 
 namespace trivet::virtio {
 
@@ -57,6 +58,7 @@ Result<RawDisk> RawDisk::open(const std::string& path, Options options) {
   }
   TRIVET_TRY(disk.check_file(path));
   if (::fcntl(disk.fd(), F_SETFL, flags & ~O_CLOEXEC) != 0) return Error::from_errno(errno, "open disk", path);
+  if (!options.raw) TRIVET_TRY(disk.check_format(path));
   TRIVET_TRY(disk.lock(path));
   disk.probe_alignment();
   if (disk.info_.size % disk.info_.logical_block != 0) {
@@ -86,6 +88,18 @@ Result<void> RawDisk::check_file(const std::string& path) {
   }
   info_.read_only = options_.read_only;
   return {};
+}
+
+Result<void> RawDisk::check_format(const std::string& path) const {
+  alignas(page) std::array<std::byte, page> start{};  // as direct I/O wants it
+  const ssize_t got = ::pread(fd(), start.data(), start.size(), 0);
+  if (got <= 0) return {};  // the guest's own reads will meet it
+  const std::string_view format = image_format(ConstBytes(start).first(static_cast<std::size_t>(got)));
+  if (format.empty()) return {};
+  return Error(
+      Errc::unsupported, "open disk",
+      fmt::format("{} is a {} image; make it a raw one (qemu-img convert -O raw), or say that it is raw", path, format),
+      Blame::caller);
 }
 
 Result<void> RawDisk::lock(const std::string& path) const {

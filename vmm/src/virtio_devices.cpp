@@ -41,7 +41,7 @@ Result<void> VirtioDevices::open_all(const Config& config) {
 
 Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const BlockConfig& config, Slot& slot) {
   slot.what = config.path;
-  TRIVET_ASSIGN(auto disk, virtio::RawDisk::open(config.path, {config.read_only, config.direct}));
+  TRIVET_ASSIGN(auto disk, virtio::RawDisk::open(config.path, {config.read_only, config.direct, config.raw}));
   TRIVET_ASSIGN(auto backend, virtio::create_backend(std::move(disk)));
   virtio::BlockOptions options;
   options.id = config.id.empty() ? fmt::format("trivet-{}", slot.index) : config.id;

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <memory>
 #include <sys/stat.h>
@@ -64,6 +65,33 @@ TEST(RawDisk, RefusesWhatIsNoDisk) {
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_EQ(RawDisk::open(fifo, {.read_only = true}).error().code(), Errc::invalid_argument) << "and does not wait";
   ::unlink(fifo.c_str());
+}
+
+// A guest that is given one would see its header for a partition table, and write over it.
+TEST(RawDisk, RefusesImagesOfOtherFormatsUnlessToldThatTheyAreRaw) {
+  struct Case {
+    const char* format;
+    off_t offset;
+    std::string mark;
+  };
+  for (const auto& image : {Case{"qcow2", 0, "QFI\xfb"}, Case{"VHDX", 0, "vhdxfile"}, Case{"VMDK", 0, "KDMV"},
+                            Case{"VDI", 0x40, "\x7f\x10\xda\xbe"}}) {
+    const TempFile file(mib);
+    ASSERT_TRUE(RawDisk::open(file.path(), {}));
+    const int fd = ::open(file.path().c_str(), O_WRONLY | O_CLOEXEC);
+    ASSERT_EQ(::pwrite(fd, image.mark.data(), image.mark.size(), image.offset),
+              static_cast<ssize_t>(image.mark.size()));
+    ::close(fd);
+    const auto disk = RawDisk::open(file.path(), {});
+    ASSERT_FALSE(disk) << image.format;
+    EXPECT_EQ(disk.error().code(), Errc::unsupported);
+    EXPECT_EQ(disk.error().blame(), Blame::caller);
+    const auto said = to_string(disk.error());
+    for (const std::string& part : {file.path(), std::string(image.format), std::string("qemu-img convert -O raw")}) {
+      EXPECT_NE(said.find(part), std::string::npos) << said;
+    }
+    EXPECT_TRUE(RawDisk::open(file.path(), {.raw = true})) << image.format;
+  }
 }
 
 TEST(RawDisk, HasOneWriterOrManyReaders) {

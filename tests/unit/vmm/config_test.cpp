@@ -47,7 +47,7 @@ TEST(RunOptions, NothingIsTheDefaultMachine) {
 TEST(RunOptions, TheReferenceForms) {
   const auto options = parse({"--memory", "size_mib=1024", "--vcpu", "num=2", "--kernel",
                               "path=/p,cmdline=\"console=ttyS0,115200 root=/dev/vda\",himem_start=0x200000,initrd=/i",
-                              "--block", "path=/d", "--block", "path=/e,read_only=on,direct=off,id=data,queues=2",
+                              "--block", "path=/d", "--block", "path=/e,read_only=on,direct=off,id=data,queues=2,raw=on",
                               "--rng", "", "--stats", "--hypervisor", "kvm"});
   ASSERT_TRUE(options) << to_string(options.error());
   const auto& config = options->config;
@@ -61,6 +61,7 @@ TEST(RunOptions, TheReferenceForms) {
   EXPECT_EQ(config.block[0].path, "/d");
   EXPECT_FALSE(config.block[0].read_only);
   EXPECT_TRUE(config.block[1].read_only);
+  EXPECT_TRUE(config.block[1].raw && !config.block[0].raw);
   EXPECT_EQ(config.block[1].id, "data");
   EXPECT_EQ(config.block[1].queues, 2u);
   EXPECT_EQ(config.rng.size(), 1u);

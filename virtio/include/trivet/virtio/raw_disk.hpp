@@ -21,12 +21,14 @@ class RawDisk {
   struct Options {
     bool read_only = false;
     bool direct = false;  ///< past the page cache (O_DIRECT)
+    bool raw = false;     ///< its bytes are the disk's, even where they begin as an image of another format does
   };
 
   /// Opens and locks it: any number of readers, or one writer, whoever they are (OFD locks: fcntl(2)). A file system
   /// without locks does without. `not_found`, `permission`, `io` (host); `bad_state`: somebody else has it open;
   /// `invalid_argument`: it is neither file nor block device, is empty, or its size is not a multiple of 512 bytes, or
-  /// with `direct` of the host's block size (all caller).
+  /// with `direct` of the host's block size (all caller). `unsupported` (caller): it is an image of another format
+  /// (qcow2, VHDX, VMDK, VDI), whose bytes are not the disk's: a guest would see a broken disk and destroy the image.
   static Result<RawDisk> open(const std::string& path, Options options);
 
   [[nodiscard]] const DiskInfo& info() const noexcept { return info_; }
@@ -46,6 +48,7 @@ class RawDisk {
 
   RawDisk(UniqueFd fd, Options options) noexcept : fd_(std::move(fd)), options_(options) {}
   Result<void> check_file(const std::string& path);
+  Result<void> check_format(const std::string& path) const;
   Result<void> lock(const std::string& path) const;
   void probe_alignment() noexcept;
   void probe_discard() noexcept;

@@ -63,8 +63,9 @@ struct BlockConfig {
   bool direct = false;       ///< O_DIRECT: past the host's page cache
   std::string id;            ///< what GET_ID answers, at most 20 bytes; empty: trivet-N, counted from 0
   std::uint32_t queues = 1;  ///< 1 to 16
+  bool raw = false;          ///< the file's bytes are the disk's, even if they begin as those of a qcow2 image do
 };
-BOOST_DESCRIBE_STRUCT(BlockConfig, (), (path, read_only, direct, id, queues))
+BOOST_DESCRIBE_STRUCT(BlockConfig, (), (path, read_only, direct, id, queues, raw))
 
 /// A virtio entropy source.
 struct RngConfig {
