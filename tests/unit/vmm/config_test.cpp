@@ -45,10 +45,11 @@ TEST(RunOptions, NothingIsTheDefaultMachine) {
 }
 
 TEST(RunOptions, TheReferenceForms) {
-  const auto options = parse({"--memory", "size_mib=1024", "--vcpu", "num=2", "--kernel",
-                              "path=/p,cmdline=\"console=ttyS0,115200 root=/dev/vda\",himem_start=0x200000,initrd=/i",
-                              "--block", "path=/d", "--block", "path=/e,read_only=on,direct=off,id=data,queues=2,raw=on",
-                              "--rng", "", "--stats", "--hypervisor", "kvm"});
+  const auto options =
+      parse({"--memory", "size_mib=1024", "--vcpu", "num=2", "--kernel",
+             "path=/p,cmdline=\"console=ttyS0,115200 root=/dev/vda\",himem_start=0x200000,initrd=/i", "--block",
+             "path=/d", "--block", "path=/e,read_only=on,direct=off,id=data,queues=2,raw=on", "--rng", "", "--stats",
+             "--hypervisor", "kvm"});
   ASSERT_TRUE(options) << to_string(options.error());
   const auto& config = options->config;
   EXPECT_EQ(config.memory.size_mib, 1024u);
