@@ -48,7 +48,7 @@ function(trivet_unit_test room)
   endif()
   add_dependencies(units unit_${room})
   add_test(NAME unit_${room} COMMAND unit_${room})
-  set_tests_properties(unit_${room} PROPERTIES LABELS unit TIMEOUT 300)
+  set_tests_properties(unit_${room} PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
 
 # trivet_fuzzer(ROOM SOURCE): fuzz_<name> from <name>_fuzz.cpp, with its seeds in tests/fuzz/corpus/<name>. Each seed and each past

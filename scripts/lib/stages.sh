@@ -64,7 +64,7 @@ stage_coverage() {
   tests_of coverage '^unit$' -R '^unit_(core|memory|virtio|vmm)$' -j "$jobs" || return 1
   # Read once, reported room by room.
   gcovr --root . --object-directory build/coverage --filter '(core|memory|virtio|vmm)/(include|src)/' --exclude-throw-branches \
-    --gcov-ignore-parse-errors -j "$jobs" --json build/coverage/lines.json || return 1
+    --gcov-ignore-parse-errors -j "$jobs" --json build/coverage/lines.json build/coverage || return 1
   for room in core memory virtio vmm; do
     echo "== line coverage of $room from unit tests (bar: $coverage_bar %)"
     gcovr --root . --add-tracefile build/coverage/lines.json --filter "$room/(include|src)/" --fail-under-line "$coverage_bar" --print-summary ||
@@ -82,7 +82,7 @@ stage_tidy() {
 
 stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of release '^(e2e|e2e_virtio)$' --verbose -j "$jobs"; }
 stage_e2e_slow() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e_slow$' --verbose -j "$jobs"; }
-# The build with Xen: everything on KVM again, and on Xen in its testbed; what its memory costs beside the other build's.
+# The build with Xen: all but the devices' own tests on KVM again, and on Xen in its testbed; what its memory costs beside the other build's.
 stage_xen() {
   configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e|e2e_slow)$' --verbose -j "$jobs" &&
     configure_and_build release && tests/bench/memory/two_builds.sh build/release build/release-xen 25 guest_memory
