@@ -34,6 +34,9 @@ abi::BlockConfig describe(const DiskInfo& info, const BlockOptions& options) {
   config.max_write_zeroes_sectors = block_max_write_zeroes_sectors;
   config.max_write_zeroes_seg = static_cast<std::uint32_t>(block_max_ranges);
   config.write_zeroes_may_unmap = info.can_discard ? 1 : 0;
+  config.max_secure_erase_sectors = block_max_discard_sectors;
+  config.max_secure_erase_seg = static_cast<std::uint32_t>(block_max_ranges);
+  config.secure_erase_sector_alignment = info.logical_block / abi::block_sector_size;
   return config;
 }
 
@@ -45,6 +48,7 @@ Result<std::unique_ptr<Block>> Block::create(std::unique_ptr<BlockBackend> backe
   if (!std::has_single_bit(options.queue_size) || options.queue_size < 4 || options.queue_size > 1024) {
     return out_of_bounds("queue_size: a power of two, 4 to 1024");
   }
+  TRIVET_TRY(RateLimiter::check(options.limits));
   return std::unique_ptr<Block>(new Block(std::move(backend), std::move(options)));
 }
 
@@ -52,6 +56,7 @@ Block::Block(std::unique_ptr<BlockBackend> backend, BlockOptions options)
     : backend_(std::move(backend)),
       options_(std::move(options)),
       config_(describe(backend_->info(), options_)),
+      limit_(options_.limits),
       queue_sizes_(options_.queues, options_.queue_size),
       queues_(options_.queues) {}
 
@@ -68,6 +73,8 @@ std::uint64_t Block::features() const noexcept {
   auto features = abi::block_f_seg_max | abi::block_f_blk_size | abi::block_f_topology | abi::block_f_flush;
   features |= info.read_only ? abi::block_f_ro : abi::block_f_config_wce | abi::block_f_write_zeroes;
   if (info.can_discard) features |= abi::block_f_discard;
+  if (info.can_secure_erase) features |= abi::block_f_secure_erase;
+  if (info.tells_lifetime) features |= abi::block_f_lifetime;
   if (options_.queues > 1) features |= abi::block_f_mq;
   return features;
 }
@@ -86,6 +93,7 @@ void Block::write_config(std::uint32_t offset, ConstBytes in) noexcept {
 
 Result<void> Block::activate(Activation activation) {
   TRIVET_TRY(backend_->start(activation.executor, *this));
+  limit_.start(activation.executor, [this] { wake_all(); });
   activation_ = std::move(activation);
   // 5.2.5.2: without FLUSH the driver could not write back.
   if ((activation_.features & abi::block_f_flush) == 0) writeback_ = false;
@@ -99,6 +107,7 @@ Result<void> Block::start_queue(Queue queue) {
                      .writeback_negotiable = (activation_.features & abi::block_f_config_wce) != 0,
                      .flush_negotiated = (activation_.features & abi::block_f_flush) != 0,
                      .writeback = writeback_,
+                     .limit = limit_,
                      .notifier = *activation_.notifier};
   queues_[index] = std::make_unique<BlockQueue>(std::move(queue), shared);
   return {};
@@ -118,11 +127,22 @@ Result<More> Block::process(unsigned index) {
 
 void Block::reset() noexcept {
   if (activation_.notifier == nullptr) return;
+  limit_.stop();
   backend_->drain();
   backend_->stop();
   for (auto& queue : queues_) queue.reset();
   activation_ = {};
   writeback_ = true;
+}
+
+/// Another queue first each time: the first may take all that there is.
+void Block::wake_all() noexcept {
+  const auto count = static_cast<unsigned>(queues_.size());
+  first_to_wake_ = (first_to_wake_ + 1) % count;
+  for (unsigned i = 0; i < count; ++i) {
+    const auto index = (first_to_wake_ + i) % count;
+    if (queues_[index]) activation_.notifier->wake(index);
+  }
 }
 
 void Block::completed(DiskOperation& operation, int os_errno) noexcept {

@@ -26,8 +26,16 @@ constexpr const char* name_of(Kind kind) {
       return "discard on disk";
     case Kind::write_zeroes:
       return "zero on disk";
+    case Kind::secure_erase:
+      return "erase on disk";
   }
   return "use disk";
+}
+
+/// Of a request that has ranges.
+constexpr Kind kind_of(std::uint32_t type) {
+  if (type == abi::block_t_discard) return Kind::discard;
+  return type == abi::block_t_secure_erase ? Kind::secure_erase : Kind::write_zeroes;
 }
 
 /// What counts as written where only the status byte was: the count starts at the first byte (virtio 1.2, 2.7.8).
@@ -48,24 +56,12 @@ Result<More> BlockQueue::process() {
   auto more = More::yes;
   Result<void> result;
   for (unsigned budget = queue_.size(); budget > 0; --budget) {
-    auto chain = queue_.pop();
-    if (!chain) {
-      result = chain.error();
-      break;
-    }
-    if (!*chain) {
-      if (queue_.enable_kicks()) continue;
-      more = More::no;
-      break;
-    }
-    const auto taken = take_request(**chain);
+    const auto taken = take_next();
     if (!taken) {
       result = taken.error();
       break;
     }
-    if (*taken == Taken::must_wait) {
-      result = queue_.go_back();
-      waiting_ = true;
+    if (*taken == Taken::must_wait || (*taken == Taken::none && !queue_.enable_kicks())) {
       more = More::no;
       break;
     }
@@ -74,6 +70,22 @@ Result<More> BlockQueue::process() {
   publish();
   if (!result) return result.error();
   return more;
+}
+
+/// One request. What must wait is woken: by the limiter, or when big buffers are free.
+Result<BlockQueue::Taken> BlockQueue::take_next() {
+  if (!shared_.limit.ready()) return Taken::must_wait;
+  TRIVET_ASSIGN(const auto chain, queue_.pop());
+  if (!chain) return Taken::none;
+  bytes_ = 0;
+  TRIVET_ASSIGN(const auto taken, take_request(*chain));
+  if (taken == Taken::must_wait) {
+    waiting_ = true;
+    TRIVET_TRY(queue_.go_back());
+  } else {
+    shared_.limit.spend(bytes_);
+  }
+  return taken;
 }
 
 Result<BlockQueue::Taken> BlockQueue::take_request(const Chain& chain) {
@@ -91,9 +103,13 @@ Result<BlockQueue::Taken> BlockQueue::take_request(const Chain& chain) {
     }
     case abi::block_t_discard:
     case abi::block_t_write_zeroes:
+    case abi::block_t_secure_erase:
       return ranges(parts, chain);
     case abi::block_t_get_id:
       TRIVET_TRY(tell_id(parts, chain.id()));
+      return Taken::yes;
+    case abi::block_t_get_lifetime:
+      TRIVET_TRY(tell_lifetime(parts, chain.id()));
       return Taken::yes;
     default:
       TRIVET_TRY(answer(chain.id(), parts.status, abi::block_s_unsupp, written_by_status(parts.has_gap)));
@@ -120,6 +136,7 @@ Result<BlockQueue::Taken> BlockQueue::transfer(BlockParts& parts, const Chain& c
     return Taken::must_wait;
   }
   request.pinnable = can_pin();
+  bytes_ = bytes;
   submit(request);
   return Taken::yes;
 }
@@ -147,53 +164,79 @@ Result<bool> BlockQueue::gather(Side& side, std::uint64_t bytes, BlockRequest& r
 }
 
 Result<BlockQueue::Taken> BlockQueue::ranges(BlockParts& parts, const Chain& chain) {
-  const bool discards = parts.type == abi::block_t_discard;
   const auto& info = shared_.backend.info();
+  const auto kind = kind_of(parts.type);
+  const bool zeroes = kind == Kind::write_zeroes;
+  const bool can = zeroes || (kind == Kind::discard ? info.can_discard : info.can_secure_erase);
   const auto count = parts.in.left() / sizeof(abi::BlockRange);
   auto refuse = [&](abi::u8 status) -> Result<Taken> {
     TRIVET_TRY(answer(chain.id(), parts.status, status, written_by_status(parts.has_gap)));
     return Taken::yes;
   };
-  if (discards && !info.can_discard && !info.read_only) return refuse(abi::block_s_unsupp);
+  if (!can && !info.read_only) return refuse(abi::block_s_unsupp);
   if (info.read_only || count == 0 || count > block_max_ranges || parts.in.left() % sizeof(abi::BlockRange) != 0) {
     return refuse(abi::block_s_ioerr);
   }
 
   std::array<BlockByteRange, block_max_ranges> wanted;
+  std::uint64_t zeroed = 0;
   bool may_unmap = true;
   for (std::size_t i = 0; i < count; ++i) {
     TRIVET_ASSIGN(const auto range, parts.in.template read_object<abi::BlockRange>());
     const auto flags = range.flags.value();
-    // 5.2.6.2: unmap means nothing for DISCARD, and other flags mean nothing at all.
-    if ((flags & ~abi::block_range_unmap) != 0 || (discards && flags != 0)) return refuse(abi::block_s_unsupp);
+    // 5.2.6.2: unmap means something for WRITE_ZEROES only, and other flags mean nothing at all.
+    if ((flags & ~abi::block_range_unmap) != 0 || (!zeroes && flags != 0)) return refuse(abi::block_s_unsupp);
     const auto sectors = range.num_sectors.value();
-    if (sectors > (discards ? block_max_discard_sectors : block_max_write_zeroes_sectors) ||
+    if (sectors > (zeroes ? block_max_write_zeroes_sectors : block_max_discard_sectors) ||
         !inside(range.sector.value(), sectors))
       return refuse(abi::block_s_ioerr);
     wanted[i] = {range.sector.value() * abi::block_sector_size, std::uint64_t{sectors} * abi::block_sector_size};
     may_unmap = may_unmap && flags == abi::block_range_unmap;
+    zeroed += zeroes ? wanted[i].bytes : 0;
   }
+  bytes_ = zeroed;
+  submit_ranges(parts, chain, kind, may_unmap, std::span(wanted).first(count));
+  return Taken::yes;
+}
 
+void BlockQueue::submit_ranges(const BlockParts& parts, const Chain& chain, Kind kind, bool may_unmap,
+                               std::span<const BlockByteRange> wanted) {
   if (range_table_.empty()) range_table_.resize(queue_.size() * block_max_ranges);
   auto& request = take_slot(parts, chain);
-  request.kind = discards ? Kind::discard : Kind::write_zeroes;
+  request.kind = kind;
   request.may_unmap = may_unmap;
-  request.ranges = static_cast<std::uint8_t>(count);
-  std::copy_n(wanted.begin(), count,
-              range_table_.begin() + static_cast<std::ptrdiff_t>(request.slot * block_max_ranges));
+  request.ranges = static_cast<std::uint8_t>(wanted.size());
+  std::ranges::copy(wanted, range_table_.begin() + static_cast<std::ptrdiff_t>(request.slot * block_max_ranges));
   if (go_on(request)) {
     submit(request);
   } else {
     finish(request, 0);
   }
-  return Taken::yes;
 }
 
 Result<void> BlockQueue::tell_id(BlockParts& parts, std::uint16_t chain) {
   std::array<std::byte, abi::block_id_size> id{};
   std::memcpy(id.data(), shared_.id.data(), std::min(id.size(), shared_.id.size()));
-  TRIVET_TRY(parts.out.write(
-      std::span(id).first(static_cast<std::size_t>(std::min<std::uint64_t>(id.size(), parts.out.left())))));
+  return tell(parts, chain, id);
+}
+
+Result<void> BlockQueue::tell_lifetime(BlockParts& parts, std::uint16_t chain) {
+  const bool can = shared_.backend.info().tells_lifetime;
+  const auto known = can ? shared_.backend.lifetime() : std::nullopt;
+  if (!known) {
+    const auto status = can ? abi::block_s_ioerr : abi::block_s_unsupp;
+    return answer(chain, parts.status, status, written_by_status(parts.has_gap));
+  }
+  abi::BlockLifetime lifetime{};
+  lifetime.pre_eol_info = known->pre_eol_info;
+  lifetime.device_lifetime_est_typ_a = known->worn_a;
+  lifetime.device_lifetime_est_typ_b = known->worn_b;
+  return tell(parts, chain, std::as_bytes(std::span(&lifetime, 1)));
+}
+
+Result<void> BlockQueue::tell(BlockParts& parts, std::uint16_t chain, ConstBytes value) {
+  TRIVET_TRY(
+      parts.out.write(value.first(static_cast<std::size_t>(std::min<std::uint64_t>(value.size(), parts.out.left())))));
   const bool whole = parts.out.left() == 0;  // the status byte follows what was written
   return answer(chain, parts.status, abi::block_s_ok, parts.out.written() + (whole ? 1 : 0));
 }

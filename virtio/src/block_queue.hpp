@@ -11,6 +11,7 @@
 #include <trivet/virtio/block_backend.hpp>
 #include <trivet/virtio/device.hpp>
 #include <trivet/virtio/queue.hpp>
+#include <trivet/virtio/rate_limiter.hpp>
 
 #include "block_request.hpp"
 
@@ -23,6 +24,7 @@ struct BlockShared {
   bool writeback_negotiable;  ///< CONFIG_WCE: ask `writeback`
   bool flush_negotiated;
   const std::atomic<bool>& writeback;  ///< the driver's choice
+  RateLimiter& limit;                  ///< of all queues together
   Notifier& notifier;
 
   [[nodiscard]] bool writes_through() const noexcept {
@@ -48,12 +50,18 @@ class BlockQueue {
   [[nodiscard]] Queue take() noexcept { return std::move(queue_); }
 
  private:
-  enum class Taken : std::uint8_t { yes, must_wait };
+  enum class Taken : std::uint8_t { yes, none, must_wait };
 
+  Result<Taken> take_next();
   Result<Taken> take_request(const Chain& chain);
   Result<Taken> transfer(BlockParts& parts, const Chain& chain);
   Result<Taken> ranges(BlockParts& parts, const Chain& chain);
+  void submit_ranges(const BlockParts& parts, const Chain& chain, DiskOperation::Kind kind, bool may_unmap,
+                     std::span<const BlockByteRange> wanted);
   Result<void> tell_id(BlockParts& parts, std::uint16_t chain);
+  Result<void> tell_lifetime(BlockParts& parts, std::uint16_t chain);
+  /// All of `value`, or as much as the driver has room for.
+  Result<void> tell(BlockParts& parts, std::uint16_t chain, ConstBytes value);
 
   template <class Side>
   Result<bool> gather(Side& side, std::uint64_t bytes, BlockRequest& request);
@@ -74,6 +82,7 @@ class BlockQueue {
   std::vector<std::uint16_t> free_;                    // slots, the last used first
   std::vector<BlockByteRange> range_table_;            // block_max_ranges for each slot, at first need
   std::unique_ptr<BlockBigBuffers> big_;               // at first need
+  std::uint64_t bytes_ = 0;                            // of the request just taken, as the limiter counts them
   bool waiting_ = false;                               // for big buffers
   const memory::GuestMemory* known_memory_ = nullptr;  // that can_pin_ is about
   bool can_pin_ = true;

@@ -31,13 +31,13 @@ struct BlockParts {
   static Result<BlockParts> parse(const Chain& chain) noexcept;
 };
 
-/// A range of bytes to discard or zero.
+/// A range of bytes to discard, zero or erase.
 struct BlockByteRange {
   std::uint64_t offset;
   std::uint64_t bytes;
 };
 
-/// The most ranges that one DISCARD or WRITE_ZEROES may hold.
+/// The most ranges that one DISCARD, WRITE_ZEROES or SECURE_ERASE may hold.
 inline constexpr std::size_t block_max_ranges = 16;
 
 /// The most sectors in one range: a discard is one system call, zeroes may have to be written.

@@ -13,6 +13,7 @@ class PlainEngine final : public BlockBackend {
   explicit PlainEngine(RawDisk disk) noexcept : disk_(std::move(disk)) {}
 
   [[nodiscard]] const DiskInfo& info() const noexcept override { return disk_.info(); }
+  [[nodiscard]] std::optional<DiskLifetime> lifetime() noexcept override { return disk_.lifetime(); }
   Result<void> start(boost::asio::any_io_executor, DiskClient&) override { return {}; }
   std::optional<int> submit(DiskOperation& operation) noexcept override { return disk_.run(operation); }
   void commit() noexcept override {}

@@ -10,10 +10,12 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <trivet/virtio/raw_disk.hpp>
 
+#include "disk_lifetime.hpp"
 #include "disk_progress.hpp"
 #include "image_format.hpp"
 
@@ -75,6 +77,7 @@ Result<void> RawDisk::check_file(const std::string& path) {
   if (S_ISBLK(status.st_mode)) {
     is_device_ = true;
     if (::ioctl(fd(), BLKGETSIZE64, &info_.size) != 0) return Error::from_errno(errno, "size of disk", path);
+    probe_lifetime(major(status.st_rdev), minor(status.st_rdev));
   } else if (S_ISREG(status.st_mode)) {
     info_.size = static_cast<std::uint64_t>(status.st_size);
     const auto block = static_cast<std::uint32_t>(status.st_blksize);
@@ -139,6 +142,20 @@ void RawDisk::probe_discard() noexcept {
   // A hole beyond the end changes nothing, and tells whether holes can be made at all.
   info_.can_discard =
       !options_.read_only && !no_such_ability(allocate(fd(), FALLOC_FL_PUNCH_HOLE, info_.size, info_.logical_block));
+  // So does an erase beyond the end. A file system may keep copies of a file's blocks anywhere.
+  const DiskOperation beyond{.offset = info_.size, .bytes = info_.logical_block};
+  info_.can_secure_erase = !options_.read_only && is_device_ && !no_such_ability(secure_erase(beyond));
+}
+
+void RawDisk::probe_lifetime(unsigned major, unsigned minor) {
+  auto files = DiskLifetimeFiles::of(major, minor);
+  if (!files.valid() || !files.read()) return;
+  lifetime_ = std::make_shared<const DiskLifetimeFiles>(std::move(files));
+  info_.tells_lifetime = true;
+}
+
+std::optional<DiskLifetime> RawDisk::lifetime() const noexcept {
+  return lifetime_ ? lifetime_->read() : std::nullopt;
 }
 
 int RawDisk::run(DiskOperation& operation) noexcept {
@@ -152,6 +169,8 @@ int RawDisk::run(DiskOperation& operation) noexcept {
       return allocate(fd(), FALLOC_FL_PUNCH_HOLE, operation.offset, operation.bytes);
     case DiskOperation::Kind::write_zeroes:
       return write_zeroes(operation);
+    case DiskOperation::Kind::secure_erase:
+      return is_device_ ? secure_erase(operation) : EOPNOTSUPP;
   }
   return EINVAL;
 }
@@ -195,6 +214,14 @@ int RawDisk::transfer_bounced(DiskOperation& operation) noexcept {
     if (const int failed = transfer(part); failed != 0) return failed;
     if (reads) copy_to(operation, {bounce_.get(), static_cast<std::size_t>(bytes)});
     advance(operation, bytes);
+  }
+  return 0;
+}
+
+int RawDisk::secure_erase(const DiskOperation& operation) noexcept {
+  const std::array<std::uint64_t, 2> range{operation.offset, operation.bytes};
+  while (::ioctl(fd(), BLKSECDISCARD, range.data()) != 0) {
+    if (errno != EINTR) return errno;
   }
   return 0;
 }

@@ -44,18 +44,20 @@ struct Rng::Watch {
   bool waiting = false;
 };
 
-Result<std::unique_ptr<Rng>> Rng::create() {
-  return std::unique_ptr<Rng>(new Rng(UniqueFd()));
+Result<std::unique_ptr<Rng>> Rng::create(RateLimits limits) {
+  TRIVET_TRY(RateLimiter::check(limits));
+  return std::unique_ptr<Rng>(new Rng(UniqueFd(), limits));
 }
 
-Result<std::unique_ptr<Rng>> Rng::create(const std::string& path) {
+Result<std::unique_ptr<Rng>> Rng::create(const std::string& path, RateLimits limits) {
+  TRIVET_TRY(RateLimiter::check(limits));
   UniqueFd source(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!source.valid()) return Error::from_errno(errno, "open random source", path);
   std::byte first{};
   const auto got = ::read(source.value(), &first, 1);
   if (got < 0 && errno != EAGAIN) return Error::from_errno(errno, "read random source", path);
   if (got == 0) return Error(Errc::invalid_argument, "open random source", path + " is empty");
-  return std::unique_ptr<Rng>(new Rng(std::move(source)));
+  return std::unique_ptr<Rng>(new Rng(std::move(source), limits));
 }
 
 Rng::~Rng() {
@@ -80,6 +82,7 @@ Result<void> Rng::activate(Activation activation) {
     }
     watch_ = std::move(watch);
   }
+  limit_.start(activation.executor, [this] { activation_.notifier->wake(abi::rng_request_queue); });
   activation_ = std::move(activation);
   return {};
 }
@@ -96,6 +99,7 @@ std::optional<Queue> Rng::stop_queue(unsigned) noexcept {
 void Rng::reset() noexcept {
   if (watch_) watch_->stop();
   watch_.reset();
+  limit_.stop();
   queue_.reset();
   activation_ = {};
 }
@@ -106,6 +110,10 @@ Result<More> Rng::process(unsigned) {
   auto more = More::yes;
   Result<bool> served = true;
   for (unsigned budget = queue_->size(); budget > 0 && served && more == More::yes; --budget) {
+    if (!limit_.ready()) {  // which wakes us
+      more = More::no;
+      break;
+    }
     served = serve();
     if (served && !*served && !queue_->enable_kicks()) more = More::no;
     if (watch_ && watch_->waiting) more = More::no;
@@ -133,6 +141,7 @@ Result<bool> Rng::serve() {
     if (*drawn == 0) break;
     TRIVET_TRY(writer.write(std::span(random).first(*drawn)));
   }
+  limit_.spend(writer.written());
   TRIVET_TRY(queue_->push_used(chain->id(), writer.written()));
   return true;
 }

@@ -41,6 +41,7 @@ class UringEngine final : public BlockBackend {
   Result<void> prepare(RawDisk& disk);
 
   [[nodiscard]] const DiskInfo& info() const noexcept override { return disk_->info(); }
+  [[nodiscard]] std::optional<DiskLifetime> lifetime() noexcept override { return disk_->lifetime(); }
   Result<void> start(asio::any_io_executor executor, DiskClient& client) override;
   std::optional<int> submit(DiskOperation& operation) noexcept override;
   void commit() noexcept override;
@@ -111,6 +112,7 @@ std::optional<int> UringEngine::submit(DiskOperation& operation) noexcept {
   const bool transfers = operation.kind == DiskOperation::Kind::read || operation.kind == DiskOperation::Kind::write;
   if (transfers && operation.data.empty()) return 0;
   if (transfers && disk_->must_bounce(operation)) return disk_->run(operation);
+  if (operation.kind == DiskOperation::Kind::secure_erase) return disk_->run(operation);  // no ring has it
   auto* entry = ::io_uring_get_sqe(&ring_);
   if (entry == nullptr) {
     ::io_uring_submit(&ring_);
@@ -143,6 +145,9 @@ void UringEngine::fill(io_uring_sqe& entry, DiskOperation& operation) const noex
                                 static_cast<off_t>(operation.offset), static_cast<off_t>(operation.bytes));
       break;
     }
+    case DiskOperation::Kind::secure_erase:  // not here: see `submit`
+      ::io_uring_prep_nop(&entry);
+      break;
   }
   ::io_uring_sqe_set_data(&entry, &operation);
 }
@@ -193,6 +198,7 @@ std::optional<int> UringEngine::outcome(DiskOperation& operation, int result) no
       if (result == -EOPNOTSUPP || result == -EINVAL) return disk_->run(operation);  // which knows other ways
       return -result;
     case DiskOperation::Kind::flush:
+    case DiskOperation::Kind::secure_erase:
       return -result;
   }
   return EINVAL;

@@ -67,6 +67,8 @@ Result<void> check_blocks(const std::vector<BlockConfig>& blocks) {
     const auto& block = blocks[i];
     TRIVET_TRY(check_path("block path", block.path));
     TRIVET_TRY(check_range("block queues", block.queues, 1u, most_queues));
+    TRIVET_TRY(check_range("block bytes", block.bytes, std::uint64_t{0}, most_rate));
+    TRIVET_TRY(check_range("block operations", block.operations, std::uint64_t{0}, most_rate));
     if (block.id.size() > most_id) {
       return refuse(Errc::out_of_range, fmt::format("block id '{}' is longer than {} bytes", block.id, most_id));
     }
@@ -166,7 +168,10 @@ Result<void> validate(const Config& config) {
   TRIVET_TRY(check_range("the number of rng devices", config.rng.size(), std::size_t{0}, most_devices));
   TRIVET_TRY(check_blocks(config.block));
   TRIVET_TRY(check_inputs(config));
-  for (const auto& rng : config.rng) TRIVET_TRY(check_path("rng source", rng.source, true));
+  for (const auto& rng : config.rng) {
+    TRIVET_TRY(check_path("rng source", rng.source, true));
+    TRIVET_TRY(check_range("rng bytes", rng.bytes, std::uint64_t{0}, most_rate));
+  }
   if (config.vsock) TRIVET_TRY(check_vsock(*config.vsock));
   if (config.balloon) TRIVET_TRY(check_balloon(*config.balloon, config.memory.size_mib));
   TRIVET_TRY(check_range("the number of net devices", config.net.size(), std::size_t{0}, most_devices));

@@ -46,6 +46,7 @@ Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const BlockConfig& c
   virtio::BlockOptions options;
   options.id = config.id.empty() ? fmt::format("trivet-{}", slot.index) : config.id;
   options.queues = config.queues;
+  options.limits = {{config.bytes, 0}, {config.operations, 0}};
   TRIVET_ASSIGN(auto device, virtio::Block::create(std::move(backend), std::move(options)));
   return device;
 }
@@ -63,7 +64,9 @@ Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const ConsoleConfig&
 
 Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const RngConfig& config, Slot& slot) {
   slot.what = config.source.empty() ? "the kernel's random bytes" : config.source;
-  TRIVET_ASSIGN(auto device, config.source.empty() ? virtio::Rng::create() : virtio::Rng::create(config.source));
+  const virtio::RateLimits limits{.bytes = {config.bytes, 0}};
+  TRIVET_ASSIGN(auto device,
+                config.source.empty() ? virtio::Rng::create(limits) : virtio::Rng::create(config.source, limits));
   return device;
 }
 

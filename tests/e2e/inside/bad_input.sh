@@ -103,6 +103,9 @@ refuses 2 "a CID that is the host's" "vsock cid" $(run) --vsock "cid=2,path=$bad
 refuses 2 "a vsock without a path" "vsock path" $(run) --vsock cid=3
 refuses 2 "a balloon as large as the memory" "target_mib" "$TRIVET_BIN" run --memory size_mib=64 --balloon target_mib=64
 refuses 2 "one disk twice" "disk.img" $(run) --kernel "$good" --block "path=$guest/disk.img" --block "path=$guest/disk.img"
+refuses 2 "a disk's rate that is no number" "operations" $(run) --kernel "$good" --block "path=$guest/disk.img,operations=many"
+refuses 2 "a disk's rate too large" "block bytes" $(run) --kernel "$good" --block "path=$guest/disk.img,bytes=1099511627777"
+refuses 2 "a rate of random bytes too large" "rng bytes" $(run) --kernel "$good" --rng bytes=1099511627777
 refuses 2 "an unclosed quote" "quote|\"" $(run) --kernel "$good,cmdline=\"a"
 refuses 2 "no such hypervisor" "nosuch" "$TRIVET_BIN" run --hypervisor nosuch
 refuses 2 "a network device without its tap" "net tap" $(run) --kernel "$good" --net mtu=1500

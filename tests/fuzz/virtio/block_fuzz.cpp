@@ -22,10 +22,18 @@ constexpr std::uint64_t disk_size = 16 << 10;
 class StrictDisk final : public trivet::virtio::BlockBackend {
  public:
   explicit StrictDisk(std::uint8_t mode) : later_((mode & 1) != 0), fails_((mode & 2) != 0), content_(disk_size) {
-    info_ = {.size = disk_size, .read_only = (mode & 4) != 0, .can_discard = (mode & 4) == 0};
+    info_ = {.size = disk_size,
+             .read_only = (mode & 4) != 0,
+             .can_discard = (mode & 4) == 0,
+             .can_secure_erase = (mode & 12) == 8,
+             .tells_lifetime = (mode & 8) != 0};
   }
 
   const trivet::virtio::DiskInfo& info() const noexcept override { return info_; }
+  std::optional<trivet::virtio::DiskLifetime> lifetime() noexcept override {
+    if (++count_ % 4 == 0) return std::nullopt;
+    return trivet::virtio::DiskLifetime{.pre_eol_info = 1, .worn_a = 2, .worn_b = 3};
+  }
   trivet::Result<void> start(boost::asio::any_io_executor executor, trivet::virtio::DiskClient& client) override {
     executor_ = std::move(executor);
     client_ = &client;
@@ -99,7 +107,9 @@ class StrictDisk final : public trivet::virtio::BlockBackend {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
-  auto block = trivet::virtio::Block::create(std::make_unique<StrictDisk>(data[0]), {.queues = 2, .queue_size = 8});
+  trivet::virtio::BlockOptions options{.queues = 2, .queue_size = 8};
+  if ((data[0] & 16) != 0) options.limits.operations = {1U << 20, 2};
+  auto block = trivet::virtio::Block::create(std::make_unique<StrictDisk>(data[0]), options);
   trivet::test::play_hostile_driver(std::as_bytes(std::span(data, size).subspan(1)), std::move(*block));
   return 0;
 }

@@ -12,6 +12,8 @@
 #include <trivet/test/temp_file.hpp>
 #include <trivet/virtio/raw_disk.hpp>
 
+#include "disk_lifetime.hpp"
+
 namespace trivet::virtio {
 namespace {
 
@@ -38,6 +40,47 @@ TEST(RawDisk, TellsItsSize) {
   EXPECT_FALSE(disk->info().read_only);
   EXPECT_EQ(disk->info().logical_block, 512U);
   EXPECT_GE(disk->info().physical_block, 512U);
+}
+
+TEST(RawDisk, AFilePromisesNoSecureEraseAndNoLifetime) {
+  const TempFile file(mib);
+  auto disk = RawDisk::open(file.path(), {});
+  ASSERT_TRUE(disk) << to_string(disk.error());
+  EXPECT_FALSE(disk->info().can_secure_erase);
+  EXPECT_FALSE(disk->info().tells_lifetime);
+  EXPECT_FALSE(disk->lifetime());
+  for (const auto engine : {DiskEngine::plain, DiskEngine::automatic}) {
+    const TempFile other(mib);
+    auto backend = create_backend(*RawDisk::open(other.path(), {}), engine);
+    ASSERT_TRUE(backend);
+    DiskOperation erase{.kind = Kind::secure_erase, .bytes = 4096};
+    EXPECT_EQ((*backend)->submit(erase), EOPNOTSUPP);
+    EXPECT_FALSE((*backend)->lifetime());
+  }
+}
+
+TEST(DiskLifetimeFiles, ReadsTheAttributesOfAnEmmc) {
+  std::string folder = ::testing::TempDir() + "trivet-emmc-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const auto write = [&](const char* name, const std::string& text) {
+    const UniqueFd file(::open((folder + "/" + name).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    ASSERT_EQ(::write(file.value(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  };
+  EXPECT_FALSE(DiskLifetimeFiles(folder).valid());
+  write("life_time", "0x02 0x0b\n");
+  EXPECT_FALSE(DiskLifetimeFiles(folder).valid()) << "half of it";
+  write("pre_eol_info", "0x01\n");
+  const DiskLifetimeFiles files(folder);
+  ASSERT_TRUE(files.valid());
+  EXPECT_EQ(files.read(), (DiskLifetime{.pre_eol_info = 1, .worn_a = 2, .worn_b = 11}));
+  write("life_time", "0x03 0x0b\n");
+  EXPECT_EQ(files.read()->worn_a, 3) << "as it is now";
+  for (const auto* nonsense : {"", "0x03", "0x03 ", "3 4", "0x03 0x", "0x03 0x10000", "-1 -1"}) {
+    write("life_time", nonsense);
+    EXPECT_FALSE(files.read()) << nonsense;
+  }
+  for (const auto* name : {"life_time", "pre_eol_info"}) ::unlink((folder + "/" + name).c_str());
+  ::rmdir(folder.c_str());
 }
 
 TEST(RawDisk, NamesTheFileItCannotOpen) {

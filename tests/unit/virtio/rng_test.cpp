@@ -81,6 +81,23 @@ TEST_P(RngTest, WaitsForASourceThatHasNothingNow) {
   ::unlink(fifo.c_str());
 }
 
+TEST_P(RngTest, HoldsToItsRate) {
+  ASSERT_NO_FATAL_FAILURE(start(virtio::Rng::create({.bytes = {.per_second = 10000, .burst = 1}})));
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(draw(100).size(), 100U);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 39ms);
+
+  // And may be reset while it waits.
+  ASSERT_TRUE(bench->queue(0).add({{bench->guest.allocate(4096), 4096, true}}));
+  ASSERT_TRUE(bench->queue(0).add({{bench->guest.allocate(64), 64, true}}));
+  bench->kick(0);
+  ASSERT_TRUE(bench->wait_used(0));
+  EXPECT_FALSE(bench->wait_used(0, 20ms)) << "4096 bytes are paid for first";
+  bench->set_status(0);
+  bench->start(1);
+  EXPECT_EQ(draw(64).size(), 64U);
+}
+
 TEST_P(RngTest, ReadableAndEmptyChainsComeBack) {
   ASSERT_NO_FATAL_FAILURE(start(virtio::Rng::create()));
   ASSERT_TRUE(bench->queue(0).add({{bench->guest.allocate(16), 16, false}}));
@@ -110,6 +127,7 @@ TEST(RngCreate, NamesABadSource) {
   ASSERT_FALSE(made);
   EXPECT_NE(to_string(made.error()).find(empty.path()), std::string::npos);
   EXPECT_FALSE(virtio::Rng::create("/tmp"));
+  EXPECT_EQ(virtio::Rng::create({.bytes = {.per_second = ~0ULL}}).error().code(), Errc::out_of_range);
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ TEST(RunOptions, WhatNeedsNoKeysMayStandAlone) {
   expect_part(refusal({"--block", "--rng"}), "block");
   expect_part(refusal({"--block"}), "block");
   expect_part(refusal({"--net"}), "net");
-  EXPECT_NE(run_options_help().find("--rng source=   (repeatable; may stand alone)"), std::string::npos);
+  EXPECT_NE(run_options_help().find("--rng source=,bytes=   (repeatable; may stand alone)"), std::string::npos);
 }
 
 TEST(RunOptions, SocketsAndBalloon) {
@@ -199,6 +199,18 @@ TEST(RunOptions, RangesAreNamed) {
   expect_part(refusal({"--block", long_path.c_str()}), "longer");
   const auto huge = "cmdline=" + std::string(70000, 'x');
   expect_part(refusal({"--kernel", huge.c_str()}), "64 KiB");
+}
+
+TEST(RunOptions, RatesOfBlockAndRng) {
+  const auto options = parse({"--block", "path=/d,bytes=1000000,operations=1099511627776", "--rng", "bytes=4096"});
+  ASSERT_TRUE(options) << to_string(options.error());
+  EXPECT_EQ(options->config.block[0].bytes, 1000000u);
+  EXPECT_EQ(options->config.block[0].operations, std::uint64_t{1} << 40);
+  EXPECT_EQ(options->config.rng[0].bytes, 4096u);
+  expect_part(refusal({"--block", "path=/d,bytes=1099511627777"}), "block bytes");
+  expect_part(refusal({"--block", "path=/d,operations=1099511627777"}), "block operations");
+  expect_part(refusal({"--block", "path=/d,operations=-1"}), "operations");
+  expect_part(refusal({"--rng", "bytes=1099511627777"}), "rng bytes");
 }
 
 TEST(RunOptions, NetDevices) {

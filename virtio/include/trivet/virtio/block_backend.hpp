@@ -17,20 +17,31 @@ struct DiskInfo {
   std::uint64_t size = 0;  ///< a multiple of `logical_block`
   bool read_only = false;
   bool can_discard = false;
+  bool can_secure_erase = false;       ///< nothing can bring back what is erased, no copy of it is left on the medium
+  bool tells_lifetime = false;         ///< `BlockBackend::lifetime` has an answer
   std::uint32_t logical_block = 512;   ///< offsets and lengths are best multiples of it; a power of two >= 512
   std::uint32_t physical_block = 512;  ///< smaller writes cost a read; a power of two >= logical_block
+};
+
+/// How worn a disk is, by its own account (JEDEC eMMC 5.0; virtio 1.2, 5.2.6).
+struct DiskLifetime {
+  std::uint16_t pre_eol_info = 0;  ///< its spare blocks: 0: not defined; 1: normal; 2: 80 % are used; 3: 90 %
+  std::uint16_t worn_a = 0;        ///< 0: not defined; n: up to n tenths are worn; 11: beyond its end
+  std::uint16_t worn_b = 0;        ///< the same of its other kind of memory
+
+  friend bool operator==(const DiskLifetime&, const DiskLifetime&) = default;
 };
 
 /// One thing to do on a disk. Whoever submits it keeps it, and the memory it points to, until it is completed; the
 /// backend changes `offset`, `data` and the vectors as it goes on.
 struct DiskOperation {
-  enum class Kind : std::uint8_t { read, write, flush, discard, write_zeroes };
+  enum class Kind : std::uint8_t { read, write, flush, discard, write_zeroes, secure_erase };
 
   Kind kind = Kind::read;
   bool may_unmap = false;    ///< write_zeroes: the space may be given back
   bool pinnable = true;      ///< read, write: get_user_pages works on `data`
   std::uint64_t offset = 0;  ///< in bytes
-  std::uint64_t bytes = 0;   ///< discard, write_zeroes: how many
+  std::uint64_t bytes = 0;   ///< discard, write_zeroes, secure_erase: how many
   std::span<iovec> data{};   ///< read, write: no vector is empty
 };
 
@@ -53,6 +64,8 @@ class BlockBackend {
   virtual ~BlockBackend() = default;
 
   [[nodiscard]] virtual const DiskInfo& info() const noexcept = 0;
+  /// Nothing when it cannot be told (now). Does not wait for the medium.
+  [[nodiscard]] virtual std::optional<DiskLifetime> lifetime() noexcept { return std::nullopt; }
 
   /// Errors are the host's.
   virtual Result<void> start(boost::asio::any_io_executor executor, DiskClient& client) = 0;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <trivet/core/result.hpp>
@@ -13,7 +14,10 @@
 
 namespace trivet::virtio {
 
-/// A raw disk image, or a block device of the host: bytes on the disk are bytes in the file.
+class DiskLifetimeFiles;
+
+/// A raw disk image, or a block device of the host: bytes on the disk are bytes in the file. Secure erase and lifetime
+/// are those of a block device that has them; a file system promises neither.
 /// Thread rule: one thread at a time, but for `info`.
 class RawDisk {
  public:
@@ -34,6 +38,9 @@ class RawDisk {
   [[nodiscard]] const DiskInfo& info() const noexcept { return info_; }
   [[nodiscard]] int fd() const noexcept { return fd_.value(); }
 
+  /// See BlockBackend::lifetime.
+  [[nodiscard]] std::optional<DiskLifetime> lifetime() const noexcept;
+
   /// Does all of an operation, or what is left of it, and waits. Its errno, 0 when done.
   int run(DiskOperation& operation) noexcept;
 
@@ -52,17 +59,20 @@ class RawDisk {
   Result<void> lock(const std::string& path) const;
   void probe_alignment() noexcept;
   void probe_discard() noexcept;
+  void probe_lifetime(unsigned major, unsigned minor);
 
   int transfer(DiskOperation& operation) noexcept;
   int transfer_bounced(DiskOperation& operation) noexcept;
   int write_zeroes(const DiskOperation& operation) noexcept;
+  int secure_erase(const DiskOperation& operation) noexcept;
 
   UniqueFd fd_;
   Options options_;
   DiskInfo info_;
   std::uint32_t memory_alignment_ = 1;  // of `data`, with direct
   bool is_device_ = false;
-  std::unique_ptr<std::byte, Free> bounce_{};  // at first need
+  std::shared_ptr<const DiskLifetimeFiles> lifetime_{};  // null where it is not told
+  std::unique_ptr<std::byte, Free> bounce_{};            // at first need
 };
 
 /// The ways to do I/O on a raw disk.

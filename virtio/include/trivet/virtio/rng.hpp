@@ -10,6 +10,7 @@
 
 #include <trivet/core/unique_fd.hpp>
 #include <trivet/virtio/device.hpp>
+#include <trivet/virtio/rate_limiter.hpp>
 
 namespace trivet::virtio {
 
@@ -17,11 +18,11 @@ namespace trivet::virtio {
 /// file.
 class Rng final : public Device {
  public:
-  /// From getrandom(2).
-  static Result<std::unique_ptr<Rng>> create();
+  /// From getrandom(2). Operations of `limits` are buffers. `out_of_range` names the rate that is too large (caller).
+  static Result<std::unique_ptr<Rng>> create(RateLimits limits = {});
   /// From a file or character device, read from its start again at its end. Errors of opening it (host);
   /// `invalid_argument` when it is empty or a directory (caller).
-  static Result<std::unique_ptr<Rng>> create(const std::string& path);
+  static Result<std::unique_ptr<Rng>> create(const std::string& path, RateLimits limits = {});
   ~Rng() override;
 
   [[nodiscard]] std::uint32_t id() const noexcept override;
@@ -40,7 +41,7 @@ class Rng final : public Device {
  private:
   struct Watch;
 
-  explicit Rng(UniqueFd source) noexcept : source_(std::move(source)) {}
+  Rng(UniqueFd source, RateLimits limits) noexcept : source_(std::move(source)), limit_(limits) {}
   Result<bool> serve();
   /// Some random bytes; 0 when the source has none now. `io` (host).
   Result<std::size_t> draw(Bytes out);
@@ -48,6 +49,7 @@ class Rng final : public Device {
 
   std::array<std::uint16_t, 1> queue_sizes_{16};
   UniqueFd source_;  // none: the kernel
+  RateLimiter limit_;
   std::optional<Queue> queue_;
   Activation activation_;
   std::shared_ptr<Watch> watch_;

@@ -60,18 +60,21 @@ BOOST_DESCRIBE_STRUCT(ConsoleConfig, (), (input, output))
 struct BlockConfig {
   std::string path;
   bool read_only = false;
-  bool direct = false;       ///< O_DIRECT: past the host's page cache
-  std::string id;            ///< what GET_ID answers, at most 20 bytes; empty: trivet-N, counted from 0
-  std::uint32_t queues = 1;  ///< 1 to 16
-  bool raw = false;          ///< the file's bytes are the disk's, even if they begin as those of a qcow2 image do
+  bool direct = false;           ///< O_DIRECT: past the host's page cache
+  std::string id;                ///< what GET_ID answers, at most 20 bytes; empty: trivet-N, counted from 0
+  std::uint32_t queues = 1;      ///< 1 to 16
+  bool raw = false;              ///< the file's bytes are the disk's, even if they begin as those of a qcow2 image do
+  std::uint64_t bytes = 0;       ///< what the guest may read, write and zero in a second; 0: no limit
+  std::uint64_t operations = 0;  ///< and how many requests it may make
 };
-BOOST_DESCRIBE_STRUCT(BlockConfig, (), (path, read_only, direct, id, queues, raw))
+BOOST_DESCRIBE_STRUCT(BlockConfig, (), (path, read_only, direct, id, queues, raw, bytes, operations))
 
 /// A virtio entropy source.
 struct RngConfig {
-  std::string source;  ///< a file or device; empty: the kernel's getrandom
+  std::string source;       ///< a file or device; empty: the kernel's getrandom
+  std::uint64_t bytes = 0;  ///< what the guest may draw in a second; 0: no limit
 };
-BOOST_DESCRIBE_STRUCT(RngConfig, (), (source))
+BOOST_DESCRIBE_STRUCT(RngConfig, (), (source, bytes))
 
 /// The guest's sockets, over Unix sockets of the host's; see virtio::Vsock for their form.
 struct VsockConfig {

@@ -20,6 +20,8 @@ inline constexpr std::uint64_t block_f_config_wce = feature_bit(11);
 inline constexpr std::uint64_t block_f_mq = feature_bit(12);
 inline constexpr std::uint64_t block_f_discard = feature_bit(13);
 inline constexpr std::uint64_t block_f_write_zeroes = feature_bit(14);
+inline constexpr std::uint64_t block_f_lifetime = feature_bit(15);
+inline constexpr std::uint64_t block_f_secure_erase = feature_bit(16);
 
 /// The configuration space. Source: virtio 1.2, 5.2.4.
 struct BlockConfig {
@@ -78,8 +80,10 @@ inline constexpr std::uint32_t block_t_in = 0;
 inline constexpr std::uint32_t block_t_out = 1;
 inline constexpr std::uint32_t block_t_flush = 4;
 inline constexpr std::uint32_t block_t_get_id = 8;
+inline constexpr std::uint32_t block_t_get_lifetime = 10;
 inline constexpr std::uint32_t block_t_discard = 11;
 inline constexpr std::uint32_t block_t_write_zeroes = 13;
+inline constexpr std::uint32_t block_t_secure_erase = 14;
 
 /// What each request starts with. Source: virtio 1.2, 5.2.6.
 struct BlockRequestHeader {
@@ -92,7 +96,7 @@ static_assert(offsetof(BlockRequestHeader, type) == 0);
 static_assert(offsetof(BlockRequestHeader, reserved) == 4);
 static_assert(offsetof(BlockRequestHeader, sector) == 8);
 
-/// One range of a DISCARD or WRITE_ZEROES request. Source: virtio 1.2, 5.2.6.
+/// One range of a DISCARD, WRITE_ZEROES or SECURE_ERASE request. Source: virtio 1.2, 5.2.6.
 struct BlockRange {
   le64 sector;
   le32 num_sectors;
@@ -103,6 +107,17 @@ static_assert(offsetof(BlockRange, sector) == 0);
 static_assert(offsetof(BlockRange, num_sectors) == 8);
 static_assert(offsetof(BlockRange, flags) == 12);
 inline constexpr std::uint32_t block_range_unmap = 1;
+
+/// What GET_LIFETIME gives. Source: virtio 1.2, 5.2.6.
+struct BlockLifetime {
+  le16 pre_eol_info;               ///< 0: not defined; 1: normal; 2: warning; 3: urgent
+  le16 device_lifetime_est_typ_a;  ///< 0: not defined; n: up to n tenths are worn; 11: beyond its end
+  le16 device_lifetime_est_typ_b;
+};
+static_assert(sizeof(BlockLifetime) == 6);
+static_assert(offsetof(BlockLifetime, pre_eol_info) == 0);
+static_assert(offsetof(BlockLifetime, device_lifetime_est_typ_a) == 2);
+static_assert(offsetof(BlockLifetime, device_lifetime_est_typ_b) == 4);
 
 // The status byte, the request's last. Source: virtio 1.2, 5.2.6.
 inline constexpr u8 block_s_ok = 0;
