@@ -42,6 +42,15 @@ Result<void> check_word(std::string_view what, std::string_view value, std::init
                 fmt::format("{} must be one of {}, not '{}'", what, fmt::join(words, ", "), value));
 }
 
+Result<void> check_memory(const MemoryConfig& memory) {
+  TRIVET_TRY(check_range("memory size_mib", memory.size_mib, least_memory_mib, most_memory_mib));
+  TRIVET_TRY(check_word("memory backing", memory.backing, {"auto", "anonymous", "memfd", "hugetlbfs", "hypervisor"}));
+  if (memory.backing == "hugetlbfs" && memory.size_mib % 2 != 0) {
+    return refuse(Errc::invalid_argument, "memory size_mib must be even with backing=hugetlbfs, whose pages are 2 MiB");
+  }
+  return {};
+}
+
 Result<void> check_platform(const PlatformConfig& platform) {
   TRIVET_TRY(check_word("platform irqchip", platform.irqchip, {"auto", "full", "split"}));
   return check_word("platform virtio", platform.virtio, {"auto", "mmio", "pci"});
@@ -147,10 +156,14 @@ Result<void> check_vsock(const VsockConfig& vsock) {
                 fmt::format("vsock path is longer than {} bytes, and a port is put behind it", most));
 }
 
-Result<void> check_balloon(const BalloonConfig& balloon, std::uint64_t memory_mib) {
-  if (balloon.target_mib < memory_mib) return {};
+Result<void> check_balloon(const BalloonConfig& balloon, const MemoryConfig& memory) {
+  if (memory.backing == "hypervisor") {
+    return refuse(Errc::invalid_argument,
+                  "balloon: with memory backing=hypervisor the pages are not ours to give back");
+  }
+  if (balloon.target_mib < memory.size_mib) return {};
   return refuse(Errc::out_of_range, fmt::format("balloon target_mib must be less than memory size_mib ({}), not {}",
-                                                memory_mib, balloon.target_mib));
+                                                memory.size_mib, balloon.target_mib));
 }
 
 }  // namespace
@@ -159,7 +172,7 @@ Result<void> validate(const Config& config) {
   if (config.hypervisor.empty() || config.hypervisor.size() > 64) {
     return refuse(Errc::invalid_argument, "hypervisor must be auto or the name of a backend");
   }
-  TRIVET_TRY(check_range("memory size_mib", config.memory.size_mib, least_memory_mib, most_memory_mib));
+  TRIVET_TRY(check_memory(config.memory));
   TRIVET_TRY(check_range("vcpu num", config.vcpu.num, 1u, most_vcpus));
   TRIVET_TRY(check_platform(config.platform));
   TRIVET_TRY(check_kernel(config.kernel));
@@ -173,7 +186,7 @@ Result<void> validate(const Config& config) {
     TRIVET_TRY(check_range("rng bytes", rng.bytes, std::uint64_t{0}, most_rate));
   }
   if (config.vsock) TRIVET_TRY(check_vsock(*config.vsock));
-  if (config.balloon) TRIVET_TRY(check_balloon(*config.balloon, config.memory.size_mib));
+  if (config.balloon) TRIVET_TRY(check_balloon(*config.balloon, config.memory));
   TRIVET_TRY(check_range("the number of net devices", config.net.size(), std::size_t{0}, most_devices));
   return check_nets(config.net);
 }

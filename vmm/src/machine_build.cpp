@@ -44,6 +44,7 @@ class MachineBuilder {
   Result<BootSource> open_boot_source();
   Result<void> make_devices();
   Result<void> make_vm();
+  Result<std::shared_ptr<const memory::Region>> make_region(const GuestRange& range, std::string_view backing) const;
   Result<void> map_memory();
   Result<void> attach_legacy_devices();
   [[nodiscard]] PlatformInfo platform() const;
@@ -119,21 +120,35 @@ Result<void> MachineBuilder::make_vm() {
   return {};
 }
 
+Result<std::shared_ptr<const memory::Region>> MachineBuilder::make_region(const GuestRange& range,
+                                                                          std::string_view backing) const {
+  if (backing == "hypervisor") {
+    TRIVET_ASSIGN(const auto mapped, it_.vm->map({range, HypervisorMemory{}}));
+    return memory::Region::create(mapped);
+  }
+  constexpr std::uint64_t huge_page = 2 * layout::mebibyte;
+  TRIVET_ASSIGN(auto mapping, backing == "anonymous" ? memory::Mapping::anonymous(range.size)
+                                                     : memory::Mapping::memfd("trivet guest", range.size,
+                                                                              backing == "hugetlbfs" ? huge_page : 0));
+  TRIVET_TRY(it_.vm->map({range, HostMemory{mapping.data()}}));
+  return memory::Region::create(range.start, std::move(mapping));
+}
+
 Result<void> MachineBuilder::map_memory() {
-  TRIVET_ASSIGN(const auto ranges, ram_ranges(it_.config.memory.size_mib * layout::mebibyte));
-  const bool ours = it_.hypervisor->supports(Cap::host_memory) != Support::no;
+  const auto& config = it_.config.memory;
+  TRIVET_ASSIGN(const auto ranges, ram_ranges(config.size_mib * layout::mebibyte));
+  const bool takes_ours = it_.hypervisor->supports(Cap::host_memory) != Support::no;
+  const std::string_view backing =
+      config.backing != "auto" ? std::string_view(config.backing) : (takes_ours ? "anonymous" : "hypervisor");
+  if (backing != "hypervisor" && !takes_ours) {
+    return Error::unsupported("make the machine",
+                              fmt::format("memory backing={}: {} owns its guests' memory ({})", backing,
+                                          it_.hypervisor->name(), to_string(Cap::host_memory)));
+  }
   for (const auto& range : ranges) {
-    std::shared_ptr<const memory::Region> region;
-    if (ours) {
-      auto mapping = memory::Mapping::anonymous(range.size);
-      if (!mapping) return mapping.error().within(fmt::format("memory size_mib={}", it_.config.memory.size_mib));
-      TRIVET_TRY(it_.vm->map({range, HostMemory{mapping->data()}}));
-      TRIVET_ASSIGN(region, memory::Region::create(range.start, std::move(*mapping)));
-    } else {
-      TRIVET_ASSIGN(const auto mapped, it_.vm->map({range, HypervisorMemory{}}));
-      TRIVET_ASSIGN(region, memory::Region::create(mapped));
-    }
-    TRIVET_TRY(it_.memory->insert(std::move(region)));
+    auto region = make_region(range, backing);
+    if (!region) return region.error().within(fmt::format("memory size_mib={},backing={}", config.size_mib, backing));
+    TRIVET_TRY(it_.memory->insert(std::move(*region)));
   }
   return {};
 }

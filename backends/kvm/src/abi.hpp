@@ -26,6 +26,18 @@ static_assert(offsetof(kvm_run, exit_reason) == 8 && offsetof(kvm_run, io) == 32
 #ifndef KVM_EXIT_MEMORY_FAULT
 #define KVM_EXIT_MEMORY_FAULT 39
 #endif
+#ifndef KVM_CAP_USER_MEMORY2
+#define KVM_CAP_USER_MEMORY2 231
+#define KVM_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, ::trivet::kvm::UserMemoryRegion2)
+#endif
+#ifndef KVM_CAP_GUEST_MEMFD
+#define KVM_CAP_GUEST_MEMFD 234
+#define KVM_CREATE_GUEST_MEMFD _IOWR(KVMIO, 0xd4, ::trivet::kvm::CreateGuestMemfd)
+#define KVM_MEM_GUEST_MEMFD (1UL << 2)
+#endif
+#ifndef KVM_CAP_GUEST_MEMFD_FLAGS
+#define KVM_CAP_GUEST_MEMFD_FLAGS 244
+#endif
 
 namespace trivet::kvm {
 
@@ -36,6 +48,30 @@ struct MemoryFaultExit {
   std::uint64_t size;
 };
 static_assert(sizeof(MemoryFaultExit) == 24);
+
+/// kvm_userspace_memory_region2 (Linux 6.8).
+struct UserMemoryRegion2 {
+  std::uint32_t slot;
+  std::uint32_t flags;
+  std::uint64_t guest_phys_addr;
+  std::uint64_t memory_size;
+  std::uint64_t userspace_addr;
+  std::uint64_t guest_memfd_offset;
+  std::uint32_t guest_memfd;
+  std::uint32_t pad1;
+  std::uint64_t pad2[14];
+};
+static_assert(sizeof(UserMemoryRegion2) == 160 && offsetof(UserMemoryRegion2, guest_memfd) == 40);
+
+/// kvm_create_guest_memfd (Linux 6.8) and its flags (Linux 6.18).
+struct CreateGuestMemfd {
+  std::uint64_t size;
+  std::uint64_t flags;
+  std::uint64_t reserved[6];
+};
+static_assert(sizeof(CreateGuestMemfd) == 64);
+inline constexpr std::uint64_t guest_memfd_mmap = 1 << 0;
+inline constexpr std::uint64_t guest_memfd_init_shared = 1 << 1;
 
 inline constexpr std::uint64_t page_size = 4096;
 

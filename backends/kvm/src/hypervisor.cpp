@@ -5,6 +5,7 @@
 
 #include "abi.hpp"
 #include "cpuid_x86_64.hpp"
+#include "guest_memfd.hpp"
 #include "vm.hpp"
 
 namespace trivet::kvm {
@@ -73,8 +74,9 @@ Support KvmHypervisor::supports(Cap cap) const noexcept {
       return std::min(when(KVM_CAP_X86_USER_SPACE_MSR), when(KVM_CAP_X86_MSR_FILTER));
     case Cap::halt_exits:
       return Support::at_creation;
-    case Cap::hypervisor_memory:  // the caller's memory is the guest's
-    case Cap::hypercall_exits:    // KVM answers them itself, all but one that only confidential guests make
+    case Cap::hypervisor_memory:
+      return maps_guest_memfd(device_) ? Support::yes : Support::no;
+    case Cap::hypercall_exits:  // KVM answers them itself, all but one that only confidential guests make
     case Cap::attach:
       return Support::no;
   }

@@ -11,6 +11,7 @@
 
 #include <trivet/core/capability.hpp>
 
+#include "guest_memfd.hpp"
 #include "ioctl.hpp"
 #include "layout_x86_64.hpp"
 
@@ -52,10 +53,22 @@ Result<void> Memory::check(const RegionSpec& spec) const {
   } else if (const auto* file = std::get_if<FileMemory>(&spec.source)) {
     if (!page_aligned(file->offset)) return refuse("the offset into the file is not page aligned");
   } else {
-    return Error::unsupported(map_operation, to_string(Cap::hypervisor_memory));
+    TRIVET_TRY(check_hypervisor_memory(spec));
   }
   if (spec.access == Access::read_only && context_.device.extension(KVM_CAP_READONLY_MEM) == 0) {
     return Error::unsupported(map_operation, to_string(Cap::read_only_memory));
+  }
+  return {};
+}
+
+// Such memory has neither yet (Linux 6.18).
+Result<void> Memory::check_hypervisor_memory(const RegionSpec& spec) const {
+  if (!maps_guest_memfd(context_.device)) return Error::unsupported(map_operation, to_string(Cap::hypervisor_memory));
+  if (spec.log_dirty) {
+    return Error::unsupported(map_operation, "dirty_log of hypervisor_memory: map host or file memory");
+  }
+  if (spec.access == Access::read_only) {
+    return Error::unsupported(map_operation, "read_only_memory of hypervisor_memory: map host or file memory");
   }
   return {};
 }
@@ -78,7 +91,19 @@ Result<void> Memory::back(Region& region, const RegionSpec& spec) const {
     region.host = host->address;
     return {};
   }
-  const auto& file = std::get<FileMemory>(spec.source);
+  if (const auto* file = std::get_if<FileMemory>(&spec.source)) {
+    TRIVET_TRY(back_by_file(region, *file));
+  } else {
+    region.guest_memfd = true;
+    TRIVET_ASSIGN(region.shared_fd, create_guest_memfd(context_, region.range.size));
+  }
+  TRIVET_ASSIGN(region.mapping,
+                Mapping::create(region.shared_fd.value(), region.shared_offset, region.range.size, "guest memory"));
+  region.host = region.mapping.data();
+  return {};
+}
+
+Result<void> Memory::back_by_file(Region& region, const FileMemory& file) const {
   struct stat status {};
   if (::fstat(file.fd, &status) != 0) return Error::from_errno(errno, map_operation, "the descriptor of the memory");
   const auto size = static_cast<std::uint64_t>(status.st_size);
@@ -89,9 +114,7 @@ Result<void> Memory::back(Region& region, const RegionSpec& spec) const {
   }
   region.shared_fd.reset(::fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
   if (!region.shared_fd.valid()) return Error::from_errno(errno, map_operation, "duplicate the descriptor");
-  TRIVET_ASSIGN(region.mapping, Mapping::create(file.fd, file.offset, region.range.size, "guest memory"));
   region.shared_offset = file.offset;
-  region.host = region.mapping.data();
   return {};
 }
 
@@ -107,14 +130,25 @@ Result<std::uint32_t> Memory::free_slot() const {
 }
 
 Result<void> Memory::set_slot(const Region& region, std::uint64_t size) const {
+  const auto fill = [&](auto& slot) {
+    slot.slot = region.slot;
+    slot.flags =
+        (region.access == Access::read_only ? KVM_MEM_READONLY : 0) | (region.log_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0);
+    slot.guest_phys_addr = region.range.start.value;
+    slot.memory_size = size;
+    // SAFETY: the kernel takes the address as a number.
+    slot.userspace_addr = reinterpret_cast<std::uintptr_t>(region.host);
+  };
+  if (region.guest_memfd) {
+    UserMemoryRegion2 slot{};
+    fill(slot);
+    slot.flags |= KVM_MEM_GUEST_MEMFD;
+    slot.guest_memfd = static_cast<std::uint32_t>(region.shared_fd.value());
+    return perform(context_.vm(), TRIVET_KVM_REQUEST(KVM_SET_USER_MEMORY_REGION2, UserMemoryRegion2), &slot,
+                   text_of(region.range));
+  }
   kvm_userspace_memory_region slot{};
-  slot.slot = region.slot;
-  slot.flags =
-      (region.access == Access::read_only ? KVM_MEM_READONLY : 0) | (region.log_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0);
-  slot.guest_phys_addr = region.range.start.value;
-  slot.memory_size = size;
-  // SAFETY: the kernel takes the address as a number.
-  slot.userspace_addr = reinterpret_cast<std::uintptr_t>(region.host);
+  fill(slot);
   return perform(context_.vm(), TRIVET_KVM_REQUEST(KVM_SET_USER_MEMORY_REGION, kvm_userspace_memory_region), &slot,
                  text_of(region.range));
 }

@@ -45,14 +45,17 @@ class Memory final : public DirtyLog {
     Access access = Access::read_write;
     std::byte* host = nullptr;
     Mapping mapping;     // of a descriptor
-    UniqueFd shared_fd;  // its duplicate
+    UniqueFd shared_fd;  // its duplicate, or KVM's own
+    bool guest_memfd = false;
     std::uint64_t shared_offset = 0;
   };
   using Regions = std::map<GuestAddress, Region>;  // by start
 
   Result<void> check(const RegionSpec& spec) const;
   Result<void> check_free(const GuestRange& range) const;
+  Result<void> check_hypervisor_memory(const RegionSpec& spec) const;
   Result<void> back(Region& region, const RegionSpec& spec) const;
+  Result<void> back_by_file(Region& region, const FileMemory& file) const;
   Result<std::uint32_t> free_slot() const;
   Result<void> set_slot(const Region& region, std::uint64_t size) const;
   [[nodiscard]] const Region* find(const GuestRange& range) const;

@@ -202,10 +202,13 @@ Outcome memory_sources(trivet::Hypervisor& hypervisor) {
       CONFORM(read_word(region.host + at + 8) == ~(start + at), "the guest's write at {:#x}", start + at);
     }
     if (region.shared_fd < 0) continue;
-    std::uint64_t value = 0;
-    const auto offset = static_cast<off_t>(region.shared_offset + 8);
-    CONFORM(::pread(region.shared_fd, &value, sizeof value, offset) == sizeof value && value == ~start,
-            "the shared descriptor of {:#x} has {:#x}", start, value);
+    // As another process sees it.
+    void* const again =
+        ::mmap(nullptr, size, PROT_READ, MAP_SHARED, region.shared_fd, static_cast<off_t>(region.shared_offset));
+    CONFORM(again != MAP_FAILED, "mmap of the shared descriptor of {:#x}", start);
+    const auto value = read_word(static_cast<std::byte*>(again) + 8);
+    ::munmap(again, size);
+    CONFORM(value == ~start, "the shared descriptor of {:#x} has {:#x}", start, value);
   }
   for (const auto& region : regions) CONFORM_OK(machine->vm().unmap(region.range));
   machine.reset();

@@ -99,6 +99,8 @@ refuses 2 "a negative number" "num|-1" $(run) --vcpu num=-1
 refuses 2 "no vCPUs" "num" $(run) --vcpu num=0
 refuses 2 "no memory" "size_mib" "$TRIVET_BIN" run --memory size_mib=0
 refuses 2 "memory that no machine has" "size_mib" "$TRIVET_BIN" run --memory size_mib=99999999999999999999
+refuses 2 "memory of nothing known" "memory backing" "$TRIVET_BIN" run --memory backing=paper
+refuses 1 "huge pages that nobody reserved" "backing=hugetlbfs" "$TRIVET_BIN" run --hypervisor kvm --memory size_mib=64,backing=hugetlbfs
 refuses 2 "a CID that is the host's" "vsock cid" $(run) --vsock "cid=2,path=$bad/v"
 refuses 2 "a vsock without a path" "vsock path" $(run) --vsock cid=3
 refuses 2 "a balloon as large as the memory" "target_mib" "$TRIVET_BIN" run --memory size_mib=64 --balloon target_mib=64

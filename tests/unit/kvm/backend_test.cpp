@@ -43,7 +43,7 @@ TEST_F(HypervisorTest, TellsWhatItCanDo) {
   EXPECT_EQ(hypervisor->supports(Cap::port_io), Support::yes);
   EXPECT_EQ(hypervisor->supports(Cap::own_vcpu_threads), Support::yes);
   EXPECT_EQ(hypervisor->supports(Cap::halt_exits), Support::at_creation);
-  for (const auto cap : {Cap::hypervisor_memory, Cap::attach, Cap::hypercall_exits}) {
+  for (const auto cap : {Cap::attach, Cap::hypercall_exits}) {
     EXPECT_EQ(hypervisor->supports(cap), Support::no) << to_string(cap);
   }
   EXPECT_GE(hypervisor->limit(Limit::vcpus), 1U);

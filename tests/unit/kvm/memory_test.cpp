@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <atomic>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <thread>
 #include <unistd.h>
 
@@ -28,7 +29,10 @@ TEST_F(MemoryTest, RefusesWhatCannotWorkAndSaysWhy) {
   expect_error(vm->map({{{0x100000}, 0x1000}, HostMemory{nullptr}}), Errc::invalid_argument, "null");
   expect_error(vm->map({{{~0xfffULL}, 0x2000}, HostMemory{pages.data()}}), Errc::invalid_argument, "wraps");
   expect_error(vm->map({{{1ULL << 62}, 0x1000}, HostMemory{pages.data()}}), Errc::out_of_range, "bits");
-  expect_error(vm->map({{{0x100000}, 0x1000}, HypervisorMemory{}}), Errc::unsupported, "hypervisor_memory");
+  expect_error(vm->map({{{0x100000}, 0x1000}, HypervisorMemory{}, Access::read_write, true}), Errc::unsupported,
+               "hypervisor_memory");
+  expect_error(vm->map({{{0x100000}, 0x1000}, HypervisorMemory{}, Access::read_only}), Errc::unsupported,
+               "hypervisor_memory");
   expect_error(vm->map({{{0xf000}, 0x2000}, HostMemory{pages.data()}}), Errc::already_exists, "overlaps 0x0 + 0x10000");
   expect_error(vm->map({{{0xfeffd000}, 0x1000}, HostMemory{pages.data()}}), Errc::already_exists, "KVM keeps");
   expect_error(vm->unmap({{0}, 0x1000}), Errc::not_found);
@@ -66,6 +70,31 @@ TEST_F(MemoryTest, AFileIsMappedSharedAndOutlivesTheCallersDescriptor) {
   file.reset();
   ASSERT_EQ(::pread(mapped->shared_fd, &byte, 1, 0x1005), 1);
   TRIVET_EXPECT_OK(vm->unmap(spec.range));
+}
+
+TEST_F(MemoryTest, KvmsOwnMemoryIsSharedWithTheGuestAndWithOthers) {
+  ASSERT_NO_FATAL_FAILURE(make_vm());
+  const RegionSpec spec{{{0x20000}, 0x2000}, HypervisorMemory{}};
+  if (hypervisor->supports(Cap::hypervisor_memory) == Support::no) {
+    expect_error(vm->map(spec), Errc::unsupported, "hypervisor_memory");
+    GTEST_SKIP() << "this kernel's guest_memfd cannot be mapped (Linux 6.18)";
+  }
+  const auto mapped = vm->map(spec);
+  TRIVET_ASSERT_OK(mapped);
+  EXPECT_EQ(mapped->host[0x1005], std::byte{0});
+  mapped->host[0x1006] = std::byte{0x42};
+  memory->put(code_at,
+              {0xb8, 0x00, 0x21, 0x8e, 0xd8, 0xa0, 0x06, 0x00, 0xa2, 0x05, 0x00, 0xf4});  // ds = 0x2100; [5] = [6]
+  make_vcpu();
+  run_to<exits::Halted>();
+  EXPECT_EQ(mapped->host[0x1005], std::byte{0x42});
+  const UniqueFd other(::dup(mapped->shared_fd));
+  TRIVET_EXPECT_OK(vm->unmap(spec.range));
+  void* const again = ::mmap(nullptr, 0x2000, PROT_READ, MAP_SHARED, other.value(), 0);
+  ASSERT_NE(again, MAP_FAILED);
+  EXPECT_EQ(static_cast<const std::byte*>(again)[0x1005], std::byte{0x42});
+  ::munmap(again, 0x2000);
+  TRIVET_EXPECT_OK(vm->map(spec));
 }
 
 TEST_F(MemoryTest, AFileThatIsTooShortIsRefused) {

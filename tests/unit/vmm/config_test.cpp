@@ -187,6 +187,10 @@ TEST(RunOptions, RangesAreNamed) {
   expect_part(refusal({"--memory", "size_mib=0"}), "size_mib");
   expect_part(refusal({"--memory", "size_mib=16777217"}), "size_mib");
   EXPECT_EQ(refusal({"--memory", "size_mib=16777216"}), "");
+  expect_part(refusal({"--memory", "backing=paper"}), "one of auto, anonymous, memfd, hugetlbfs, hypervisor");
+  expect_part(refusal({"--memory", "size_mib=65,backing=hugetlbfs"}), "even");
+  EXPECT_EQ(refusal({"--memory", "size_mib=64,backing=hugetlbfs"}), "");
+  expect_part(refusal({"--memory", "backing=hypervisor", "--balloon", "target_mib=1"}), "not ours");
   expect_part(refusal({"--vcpu", "num=0"}), "num");
   expect_part(refusal({"--vcpu", "num=255"}), "254");
   expect_part(refusal({"--block", "read_only=on"}), "path");

@@ -67,6 +67,22 @@ TEST_F(MachineTest, GuestPowersOff) {
   EXPECT_EQ(outcome.end, End::power_off) << (outcome.error ? to_string(*outcome.error) : outcome.detail);
 }
 
+TEST_F(MachineTest, RunsOnEachBackingThatTheHypervisorTakesAndNamesTheOthers) {
+  const auto hypervisor = (*registry.select("auto"))->open();
+  ASSERT_TRUE(hypervisor) << to_string(hypervisor.error());
+  const bool takes_ours = (*hypervisor)->supports(Cap::host_memory) != Support::no;
+  const bool gives_its_own = (*hypervisor)->supports(Cap::hypervisor_memory) != Support::no;
+  for (const std::string backing : {"auto", "anonymous", "memfd", "hypervisor"}) {
+    config.memory.backing = backing;
+    if (backing == "hypervisor" ? gives_its_own : backing == "auto" || takes_ours) {
+      const auto outcome = run(port_writer(0x600, 0x34));
+      EXPECT_EQ(outcome.end, End::power_off) << backing << (outcome.error ? ": " + to_string(*outcome.error) : "");
+    } else {
+      EXPECT_NE(refusal(port_writer(0x600, 0x34)).find("_memory"), std::string::npos) << backing;
+    }
+  }
+}
+
 TEST_F(MachineTest, GuestResetsThroughAcpiAndThroughTheKeyboardController) {
   EXPECT_EQ(run(port_writer(0x602, 1)).end, End::reset);
   EXPECT_EQ(run(port_writer(0x64, 0xfe)).end, End::reset);

@@ -17,8 +17,12 @@ namespace trivet::vmm {
 /// Guest memory.
 struct MemoryConfig {
   std::uint64_t size_mib = 256;  ///< MiB, 8 to 16,777,216 (16 TiB)
+  /// Whose pages it is made of. auto: anonymous, or the hypervisor's where it takes no others. anonymous: this
+  /// process's own. memfd: also another process can map them. hugetlbfs: the same in pages of 2 MiB that the host has
+  /// reserved. hypervisor: its own (guest_memfd on KVM, Linux 6.18).
+  std::string backing = "auto";
 };
-BOOST_DESCRIBE_STRUCT(MemoryConfig, (), (size_mib))
+BOOST_DESCRIBE_STRUCT(MemoryConfig, (), (size_mib, backing))
 
 /// `--vcpu`: how many.
 struct VcpuConfig {
