@@ -14,7 +14,7 @@ xen_folder() {
 
 make_xen_host() {
   local kernel=$1 xen=$2 folder=$3
-  testbed_tree xen "$kernel" "$folder/tree" xen-privcmd xen-evtchn xen-gntdev xen-gntalloc xenfs || return 1
+  testbed_tree xen "$kernel" "$folder/tree" xen-privcmd xen-evtchn xen-gntdev xen-gntalloc xenfs tun || return 1
   "${CC:-cc}" -O2 -static -o "$folder/tree/bin/domains" "$trivet_root/scripts/lib/testbed-domains.c" \
     -lxenctrl -lxencall -lxenforeignmemory -lxendevicemodel -lxentoollog -lxentoolcore || return 1
   pack_initramfs "$folder/tree" "$folder/initrd" || return 1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# trivet dm serves a guest that xl made, PVH or HVM, with Debian's kernel: it mounts the disk, checksums hold, what it wrote is there; it has random bytes; one that
-# reboots is served on; the process that serves has given up its privileges; afterwards no domain, no process and no mapping is left.
+# trivet dm serves a guest that xl made, PVH or HVM, with Debian's kernel: it mounts the disk, checksums hold, what it wrote is there; it has random bytes and a
+# network; one that reboots is served on; the process that serves has given up its privileges; afterwards no domain, no process and no mapping is left.
 # The HVM guest has QEMU beside it, and SeaBIOS and GRUB boot it from a disk of ours: what QEMU reads for a guest, it reads byte by byte.
 set -uo pipefail
 export E2E_HYPERVISOR=xen
@@ -13,6 +13,8 @@ trap 'rm -rf "$out"' EXIT
 nonce=$(od -An -N8 -tx8 /dev/urandom | tr -d ' \n')
 cases=("pvh 4 poweroff" "pvh 1 reboot_once" "hvm 2 poweroff")
 "$e2e_root/scripts/boot-disk" "$out/guest" "console=hvc0 panic=1 quiet trivet.do=poweroff trivet.nonce=$nonce-hvm-2" || exit 1
+head -c 2000000 /dev/urandom >"$out/payload"
+checksum=$(sha256sum <"$out/payload")
 testbed_options=(--xl)
 E2E_TIMEOUT=${E2E_TIMEOUT:-800}
 in_testbed "$out" xl_dm.sh "$nonce" "${cases[@]}" || { echo "the testbed failed, or a domain is left"; exit 1; }
@@ -33,6 +35,11 @@ for case in "${cases[@]}"; do
   if [ "$type" = hvm ]; then
     check "$case: takes the messages as event channels" has '^guest: interrupt .*xen-pirq.*msi.*virtio0' "$log"
     check "$case: QEMU serves it, too" has xen-qemu "$out/$case.beside"
+  fi
+  if [ "$case" = pvh-4 ]; then
+    check "$case: pings" has '^guest: net ping ok' "$log"
+    check "$case: what the guest downloads" has "^guest: net payload ${checksum%% *}" "$log"
+    check "$case: what the guest sends" is "$(sha256sum <"$out/$case.sent")" "$checksum"
   fi
   boots=1
   if [ "$end" = reboot_once ]; then

@@ -25,6 +25,7 @@ Config devices_of(const DeviceModelConfig& wanted) {
   config.block = wanted.block;
   config.console = wanted.console;
   config.rng = wanted.rng;
+  config.net = wanted.net;
   return config;
 }
 
@@ -59,8 +60,8 @@ struct DeviceModel::Impl {
 };
 
 Result<void> DeviceModel::Impl::build(const BackendRegistry& registry) {
-  if (config.block.empty() && config.console.empty() && config.rng.empty()) {
-    return Error(Errc::invalid_argument, "make a device model", "give it a device: --block, --console or --rng");
+  if (config.block.empty() && config.console.empty() && config.rng.empty() && config.net.empty()) {
+    return Error(Errc::invalid_argument, "make a device model", "give it a device: --block, --console, --rng or --net");
   }
   // What can be refused without the hypervisor first.
   TRIVET_ASSIGN(loop, EventLoop::create());

@@ -9,12 +9,14 @@
 #include <trivet/vmm/device_model_options.hpp>
 #include <trivet/vmm/run_options.hpp>
 
+#include "mac_text.hpp"
+
 namespace trivet::vmm {
 namespace {
 
 constexpr auto operation = "read the options";
 /// Those of `trivet run` that make sense for somebody else's VM.
-constexpr std::array<std::string_view, 5> shared{"block", "console", "rng", "hypervisor", "help"};
+constexpr std::array<std::string_view, 6> shared{"block", "console", "rng", "net", "hypervisor", "help"};
 
 /// Devices that somebody else's VM does not get, and why.
 struct Refused {
@@ -84,6 +86,13 @@ Result<DeviceModelOptions> parse_device_model_options(std::span<const std::strin
   options.config.block = std::move(run.config.block);
   options.config.console = std::move(run.config.console);
   options.config.rng = std::move(run.config.rng);
+  options.config.net = std::move(run.config.net);
+  for (auto& net : options.config.net) {
+    if (!net.mac.empty()) continue;
+    // Chosen now, so that a domain that takes another's place has its address, too.
+    TRIVET_ASSIGN(const auto mac, random_mac());
+    net.mac = text_of(mac);
+  }
   return options;
 }
 

@@ -20,7 +20,8 @@ std::string refusal(const std::vector<std::string>& words, Errc code) {
 
 TEST(DeviceModelOptions, TheDomainAndItsDevices) {
   const std::vector<std::string> words{
-      "--domid", "7", "--first-device=20", "--block", "path=/disk,read_only=on", "--rng", "--console", "output=/log"};
+      "--domid", "7",         "--first-device=20", "--block", "path=/disk,read_only=on",
+      "--rng",   "--console", "output=/log",       "--net",   "tap=t0,mtu=9000"};
   const auto options = parse_device_model_options(words);
   ASSERT_TRUE(options) << to_string(options.error());
   EXPECT_EQ(options->config.id, 7U);
@@ -32,6 +33,10 @@ TEST(DeviceModelOptions, TheDomainAndItsDevices) {
   EXPECT_EQ(options->config.rng.size(), 1U);
   ASSERT_EQ(options->config.console.size(), 1U);
   EXPECT_EQ(options->config.console[0].output, "/log");
+  ASSERT_EQ(options->config.net.size(), 1U);
+  EXPECT_EQ(options->config.net[0].tap, "t0");
+  EXPECT_EQ(options->config.net[0].mtu, 9000U);
+  EXPECT_FALSE(options->config.net[0].mac.empty()) << "else a domain that takes another's place would have another";
   EXPECT_FALSE(options->help);
 }
 

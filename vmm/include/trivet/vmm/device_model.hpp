@@ -25,6 +25,7 @@ struct DeviceModelConfig {
   std::vector<BlockConfig> block;
   std::vector<ConsoleConfig> console;
   std::vector<RngConfig> rng;
+  std::vector<NetConfig> net;
 };
 
 /// Serves virtio devices to a VM that a toolstack made (P9): each is a PCI function with MSI-X on bus 0, beside
