@@ -7,6 +7,8 @@ guest_vsock_modules=(vmw_vsock_virtio_transport)
 guest_balloon_modules=(virtio_balloon)
 guest_net_modules=(virtio_net)
 guest_disk_mib=16
+# Debian's programs for what takes long (guest-image --tools); fio alone brings 80 MiB of libraries.
+guest_programs=(fio iperf3 ethtool)
 
 # make_guest_disk FOLDER: disk.img, the same bytes every time: ext4 with files that do not compress and their checksums.
 make_guest_disk() {
@@ -60,3 +62,44 @@ prepare_guest() {
   in_cache "guest/${kernel##*/}-$(digest "$trivet_root"/scripts/lib/{guest-init,guest-peer.c,guest.sh,kernels.sh})" make_guest "$kernel" ||
     die 125 "could not make the Linux guest"
 }
+
+# with_libraries PROGRAM...: prints the files of these programs: they, their libraries and the loader.
+with_libraries() {
+  local program
+  for program in "$@"; do
+    program=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") || return 1
+    echo "$program"
+    ldd "$program" | grep -oE '/[^ ]+'
+  done | sort -u
+}
+
+# make_guest_tools FILE... FOLDER: tools.cpio, the files under their own names.
+make_guest_tools() {
+  local folder=${*: -1} files=("${@:1:$#-1}") file
+  echo "packing the guest's tools ..."
+  for file in "${files[@]}"; do
+    mkdir -p "$folder/tree${file%/*}"
+    cp -L "$file" "$folder/tree$file" || return 1
+  done
+  pack_initramfs "$folder/tree" "$folder/tools.cpio" || return 1
+  rm -rf "$folder/tree"
+  chmod 444 "$folder/tools.cpio"
+}
+
+# prepare_guest_tools: prints the folder with tools.cpio, which Linux unpacks when it follows another initramfs.
+prepare_guest_tools() {
+  local program files
+  for program in "${guest_programs[@]}"; do need "$program" "$program"; done
+  mapfile -t files < <(with_libraries "${guest_programs[@]}")
+  in_cache "guest/tools-$(digest "${files[@]}" "$trivet_root/scripts/lib/guest.sh")" make_guest_tools "${files[@]}" ||
+    die 125 "could not pack the guest's tools"
+}
+
+# pack_guest_scripts OUTPUT: an initramfs with what tests do in the guest, for trivet.script=NAME.
+pack_guest_scripts() (
+  tree=$(mktemp -d)
+  trap 'rm -rf "$tree"' EXIT
+  mkdir "$tree/scripts"
+  cp "$trivet_root"/tests/e2e/guest/*.sh "$tree/scripts/"
+  pack_initramfs "$tree" "$1"
+)

@@ -3,6 +3,8 @@
 
 # What scripts/test and CI run.
 stages=(install style build unit headers conformance package docs e2e e2e_slow bars mshv xen asan fuzz tidy coverage tsan)
+# What scripts/test --long runs after them.
+long_stages=(e2e_long)
 jobs=$(nproc)
 # Percent of lines, from unit tests alone.
 declare -A coverage_bars=([core]=80 [memory]=90 [virtio]=90 [vmm]=80)
@@ -83,6 +85,7 @@ stage_tidy() {
 
 stage_e2e() { cmake --build --preset release --parallel "$jobs" && tests_of release '^(e2e|e2e_virtio)$' --verbose -j "$jobs"; }
 stage_e2e_slow() { cmake --build --preset release --parallel "$jobs" && tests_of release '^e2e_slow$' --verbose -j "$jobs"; }
+stage_e2e_long() { configure_and_build release && tests_of release '^e2e_long$' --verbose -j "$jobs"; }
 # The build with Xen: all but the devices' own tests on KVM again, and on Xen in its testbed; what its memory costs beside the other build's.
 stage_xen() {
   configure_and_build release-xen && tests_of release-xen '^(unit|conformance|e2e|e2e_slow)$' --verbose -j "$jobs" &&

@@ -45,12 +45,12 @@ need_program() {
   [ -x "$TRIVET_BIN" ] || { echo "no program at $TRIVET_BIN: build it, or set TRIVET_BIN" >&2; exit 2; }
 }
 
-# need_guest: the program under test, and the guest's files in $out/guest; $out goes when the test ends.
+# need_guest [--tools]: the program under test, and the guest's files in $out/guest; $out goes when the test ends.
 need_guest() {
   need_program
   out=$(mktemp -d)
   trap 'rm -rf "$out"' EXIT
-  "$e2e_root/scripts/guest-image" --out "$out/guest" >/dev/null || exit 1
+  "$e2e_root/scripts/guest-image" --out "$out/guest" "$@" >/dev/null || exit 1
 }
 
 # in_testbed OUT SCRIPT ARGUMENT...: a script of tests/e2e/inside in the testbed; OUT is the folder for what it leaves.
@@ -132,6 +132,20 @@ running() {
   for link in /proc/[0-9]*/exe; do
     [ "$(readlink "$link" 2>/dev/null)" != "$1" ] || echo "$link"
   done
+}
+
+# rss_without_guest PID: KiB resident in all mappings but guest memory: the run of adjacent writable mappings that adds up to its size.
+rss_without_guest() {
+  awk -v guest=$((E2E_MEMORY * 1024)) '
+    /^[0-9a-f]+-[0-9a-f]+ / {
+      split($1, at, "-")
+      if (!(at[1] == end && writable && $2 ~ /^rw/)) close_run()
+      end = at[2]; writable = $2 ~ /^rw/
+    }
+    /^Size:/ { size += $2 }
+    /^Rss:/ { rss += $2 }
+    function close_run() { if (size < guest) total += rss; size = rss = 0 }
+    END { close_run(); print total + 0 }' "/proc/$1/smaps"
 }
 
 # seconds_since EPOCHREALTIME

@@ -23,20 +23,6 @@ vmm_command() {
   esac
 }
 
-# rss_without_guest PID: KiB resident in all mappings but guest memory: the run of adjacent writable mappings that adds up to its size.
-rss_without_guest() {
-  awk -v guest=$((E2E_MEMORY * 1024)) '
-    /^[0-9a-f]+-[0-9a-f]+ / {
-      split($1, at, "-")
-      if (!(at[1] == end && writable && $2 ~ /^rw/)) close_run()
-      end = at[2]; writable = $2 ~ /^rw/
-    }
-    /^Size:/ { size += $2 }
-    /^Rss:/ { rss += $2 }
-    function close_run() { if (size < guest) total += rss; size = rss = 0 }
-    END { close_run(); print total + 0 }' "/proc/$1/smaps"
-}
-
 # The clock starts before the exec: loading the program counts.
 launch() {
   LD_PRELOAD=$out/run_clock.so RUN_CLOCK_FILE=$work/clock exec bash -c \
