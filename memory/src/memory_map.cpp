@@ -47,6 +47,12 @@ Result<std::shared_ptr<const Region>> MemoryMap::remove(const GuestRange& range)
   return removed;
 }
 
+void MemoryMap::replace(std::shared_ptr<const GuestMemory> next) noexcept {
+  if (!next) next = GuestMemory::empty();
+  const std::lock_guard lock(mutex_);
+  swap(std::move(next));
+}
+
 void MemoryMap::drop_windows() noexcept {
   const std::lock_guard lock(mutex_);
   if (!memory_->has_on_demand()) return;

@@ -334,6 +334,19 @@ TEST(MemoryMap, AFailedChangeChangesNothing) {
   EXPECT_EQ(MemoryMap(nullptr).snapshot()->regions().size(), 0U);
 }
 
+TEST(MemoryMap, IsReplacedAsAWhole) {
+  MemoryMap map(memory_of({region(0, 2)}));
+  const auto before = map.snapshot();
+  const auto generation = map.generation();
+  map.replace(memory_of({region(page, 1), region(4 * page, 1)}));
+  EXPECT_NE(map.generation(), generation);
+  EXPECT_EQ(map.snapshot()->regions().size(), 2U);
+  EXPECT_EQ(map.snapshot()->find({0}), nullptr);
+  EXPECT_NE(before->find({0}), nullptr) << "who held it has it still";
+  map.replace(nullptr);
+  EXPECT_TRUE(map.snapshot()->regions().empty());
+}
+
 TEST(MemoryMap, ReadersNeverSeeHalfAChange) {
   MemoryMap map(memory_of({region(0, 1)}));
   const auto extra = region(page, 1);

@@ -28,6 +28,10 @@ class MemoryMap {
   /// The region of exactly this range, which is no longer in the map; `not_found` otherwise (caller).
   Result<std::shared_ptr<const Region>> remove(const GuestRange& range);
 
+  /// Another memory in the place of all of it, at once: for who is given whole maps, as a vhost-user back end is. Null
+  /// is no memory.
+  void replace(std::shared_ptr<const GuestMemory> next) noexcept;
+
   /// Pages were taken out of the guest (`IoHandler::pages_removed`): nothing that was mapped on demand is used again.
   /// Whoever holds a Slice keeps what it has until it lets go; queues look their rings up anew.
   void drop_windows() noexcept;
