@@ -281,7 +281,7 @@ TEST_P(BalloonTest, BrokenChainsNeedAReset) {
   EXPECT_EQ(content(spare), 0x5a) << "a broken chain gives nothing away";
 }
 
-INSTANTIATE_TEST_SUITE_P(Homes, BalloonTest, ::testing::Values(Home::mmio, Home::pci),
+INSTANTIATE_TEST_SUITE_P(Homes, BalloonTest, ::testing::ValuesIn(all_homes),
                          [](const auto& home) { return std::string(name(home.param)); });
 
 TEST(BalloonCreate, NamesTheOptionOutOfBounds) {

@@ -345,7 +345,8 @@ TEST_P(BlockTest, MarksThePagesItWrote) {
   ASSERT_NO_FATAL_FAILURE(make({}, {}, true));
   bench->start(1);
   const auto back = bench->guest.allocate(8192, 4096);
-  auto* dirty = bench->guest.memory().regions()[0]->dirty();
+  const auto memory = bench->device_memory();
+  auto* dirty = memory->find(back)->dirty();
   bench->settle();
   dirty->clear();
   EXPECT_EQ(request(abi::block_t_in, 0, back, 8192), abi::block_s_ok);
@@ -401,7 +402,7 @@ TEST_P(BlockTest, ManyRequestsInAnyOrder) {
 
 INSTANTIATE_TEST_SUITE_P(Engines, BlockTest,
                          ::testing::Combine(::testing::Values(DiskEngine::plain, DiskEngine::io_uring),
-                                            ::testing::Values(Home::mmio, Home::pci)),
+                                            ::testing::ValuesIn(all_homes)),
                          [](const auto& how) {
                            return std::string(std::get<0>(how.param) == DiskEngine::plain ? "Plain" : "Uring") +
                                   name(std::get<1>(how.param));

@@ -239,7 +239,7 @@ TEST_P(ConsoleTest, BrokenChainsNeedAReset) {
   EXPECT_EQ(read(4), "fine");
 }
 
-INSTANTIATE_TEST_SUITE_P(Homes, ConsoleTest, ::testing::Values(Home::mmio, Home::pci),
+INSTANTIATE_TEST_SUITE_P(Homes, ConsoleTest, ::testing::ValuesIn(all_homes),
                          [](const auto& home) { return std::string(name(home.param)); });
 
 TEST(ConsoleCreate, NamesTheOptionOutOfBounds) {

@@ -223,7 +223,7 @@ TEST_P(NetControlTest, CommandsInAnyLayout) {
   EXPECT_EQ(bench->guest.text(status, 1)[0], 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Homes, NetControlTest, ::testing::Values(Home::mmio, Home::pci),
+INSTANTIATE_TEST_SUITE_P(Homes, NetControlTest, ::testing::ValuesIn(all_homes),
                          [](const auto& home) { return std::string(name(home.param)); });
 
 }  // namespace

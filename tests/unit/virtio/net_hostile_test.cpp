@@ -4,8 +4,6 @@
 
 #include <boost/asio/post.hpp>
 
-#include <trivet/memory/region.hpp>
-
 #include "net_fixture.hpp"
 
 namespace trivet::test {
@@ -139,14 +137,13 @@ TEST_P(NetHostile, OneKickIsABoundedTurn) {
 TEST_P(NetHostile, MemoryMayGoUnderAFrameThatWaits) {
   ASSERT_NO_FATAL_FAILURE(start());
   const GuestRange range{{1ULL << 32}, 65536};
-  ASSERT_TRUE(
-      bench->guest.map()->insert(*memory::Region::create(range.start, *memory::Mapping::anonymous(range.size))));
+  bench->add_memory(range);
   ASSERT_TRUE(bench->queue(receives).add({{range.start, 1526, true}}));
   bench->kick(receives);
   const auto frame = frame_to(own_mac, std::string(4000, 'z') + "end");
   ASSERT_NO_FATAL_FAILURE(send(frame));
   bench->settle();
-  ASSERT_TRUE(bench->guest.map()->remove(range));
+  bench->remove_memory(range);
   offer({1526});
   offer({1526});
   ASSERT_TRUE(bench->wait_used(receives)) << "into memory that is the guest's no more";
@@ -176,7 +173,7 @@ TEST_P(NetHostile, ConfigurationIsReadInAnyWidthAndEnds) {
   EXPECT_EQ(bench->config<std::uint32_t>(0xf00), 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Homes, NetHostile, ::testing::Values(Home::mmio, Home::pci),
+INSTANTIATE_TEST_SUITE_P(Homes, NetHostile, ::testing::ValuesIn(all_homes),
                          [](const auto& home) { return std::string(name(home.param)); });
 
 }  // namespace

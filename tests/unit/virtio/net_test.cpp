@@ -270,7 +270,8 @@ TEST_P(NetTest, MarksWhatWasReceivedAsDirty) {
   ASSERT_TRUE(bench->queue(0).add({{at, 3 * 4096, true}}));
   bench->kick(0);
   bench->settle();
-  auto* dirty = bench->guest.memory().find(at)->dirty();
+  const auto memory = bench->device_memory();
+  auto* dirty = memory->find(at)->dirty();
   ASSERT_NE(dirty, nullptr);
   ASSERT_NO_FATAL_FAILURE(send(frame_to(own_mac, std::string(5000, 'd'))));
   ASSERT_TRUE(bench->wait_used(0));
@@ -361,7 +362,7 @@ TEST_P(NetTest, HoldsToItsRates) {
   EXPECT_GE(std::chrono::steady_clock::now() - then, 44ms);
 }
 
-INSTANTIATE_TEST_SUITE_P(Homes, NetTest, ::testing::Values(Home::mmio, Home::pci),
+INSTANTIATE_TEST_SUITE_P(Homes, NetTest, ::testing::ValuesIn(all_homes),
                          [](const auto& home) { return std::string(name(home.param)); });
 
 TEST(NetCreate, NamesTheOptionOutOfBounds) {

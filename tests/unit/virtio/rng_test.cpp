@@ -117,7 +117,7 @@ TEST_P(RngTest, ABufferThatIsNoMemoryNeedsAReset) {
   EXPECT_EQ(draw(16).size(), 16U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Homes, RngTest, ::testing::Values(Home::mmio, Home::pci),
+INSTANTIATE_TEST_SUITE_P(Homes, RngTest, ::testing::ValuesIn(all_homes),
                          [](const auto& home) { return std::string(name(home.param)); });
 
 TEST(RngCreate, NamesABadSource) {

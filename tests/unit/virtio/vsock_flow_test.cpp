@@ -332,7 +332,7 @@ TEST_P(VsockFlow, AProgramConnectsWithMessages) {
   EXPECT_EQ(packet()->data, "second");
 }
 
-INSTANTIATE_TEST_SUITE_P(Homes, VsockFlow, ::testing::Values(Home::mmio, Home::pci),
+INSTANTIATE_TEST_SUITE_P(Homes, VsockFlow, ::testing::ValuesIn(all_homes),
                          [](const auto& home) { return std::string(name(home.param)); });
 
 TEST(VsockCredit, CountsModulo32Bits) {

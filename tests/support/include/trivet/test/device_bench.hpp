@@ -23,6 +23,9 @@
 #include <trivet/core/doorbell.hpp>
 #include <trivet/core/event.hpp>
 #include <trivet/core/interrupt_line.hpp>
+#include <trivet/memory/mapping.hpp>
+#include <trivet/memory/memory_map.hpp>
+#include <trivet/memory/region.hpp>
 #include <trivet/test/driver.hpp>
 #include <trivet/virtio/abi/features.hpp>
 #include <trivet/virtio/device.hpp>
@@ -116,6 +119,19 @@ class DeviceBench {
   virtual void write_config(std::uint64_t offset, ConstBytes in) = 0;
   /// @}
 
+  /// \name What homes have in other ways
+  /// @{
+  /// Whether the driver reads the device's own generation; else it knows only of the changes that it is notified of.
+  [[nodiscard]] virtual bool tells_generation() const { return true; }
+  /// The guest's memory as the device sees it: where the pages that it wrote are marked.
+  [[nodiscard]] virtual std::shared_ptr<const memory::GuestMemory> device_memory() { return guest.map()->snapshot(); }
+  /// More memory for the guest while it runs, and less.
+  virtual void add_memory(const GuestRange& range) {
+    must(guest.map()->insert(must(memory::Region::create(range.start, must(memory::Mapping::anonymous(range.size))))));
+  }
+  virtual void remove_memory(const GuestRange& range) { (void)must(guest.map()->remove(range)); }
+  /// @}
+
   template <class T>
   [[nodiscard]] T config(std::uint64_t offset) {
     T value{};
@@ -205,6 +221,14 @@ class DeviceBench {
   /// The driver has said DRIVER; a home whose interrupts need more than a line sets them up.
   virtual void prepare_interrupts() {}
 
+  static void must(const Result<void>& done) {
+    if (!done) throw std::runtime_error(to_string(done.error()));
+  }
+  template <class T>
+  static T must(Result<T> made) {
+    if (!made) throw std::runtime_error(to_string(made.error()));
+    return std::move(*made);
+  }
   void start_loop() {
     thread_ = std::thread([this] { loop.run(); });
   }
