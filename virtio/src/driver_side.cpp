@@ -13,7 +13,8 @@ namespace trivet::virtio {
 namespace {
 
 /// What these transports and their rings add to the features of any device.
-constexpr std::uint64_t home_features = abi::f_version_1 | abi::f_indirect_desc | abi::f_event_idx | abi::f_ring_reset;
+constexpr std::uint64_t home_features = abi::f_version_1 | abi::f_indirect_desc | abi::f_event_idx |
+                                        abi::f_ring_packed | abi::f_in_order | abi::f_ring_reset;
 
 constexpr std::uint32_t low(std::uint64_t value) {
   return static_cast<std::uint32_t>(value);
@@ -52,7 +53,8 @@ DriverSide::~DriverSide() = default;
 // --- features ---
 
 std::uint64_t DriverSide::offered() const noexcept {
-  return (device_->features() & abi::device_features) | home_features;
+  const auto home = (home_features | options_.transport_features) & ~(options_.withheld_features & ~abi::f_version_1);
+  return (device_->features() & abi::device_features) | home;
 }
 
 std::uint64_t DriverSide::negotiated() const noexcept {
@@ -103,6 +105,7 @@ void DriverSide::write_status(std::uint32_t value) noexcept {
     status_.fetch_or(value, std::memory_order_acq_rel);
   } else if (now == driver && value == features_ok) {
     if (!features_acceptable()) return refuse("FEATURES_OK without VERSION_1 or with features not offered", value);
+    agreed_.store(negotiated(), std::memory_order_release);
     status_.fetch_or(value, std::memory_order_acq_rel);
   } else if (now == features_ok && value == driver_ok) {
     activate();
@@ -141,6 +144,7 @@ void DriverSide::reset() {
   driver_features_page = 0;
   selected_queue = 0;
   driver_features_ = {};
+  agreed_.store(0, std::memory_order_release);
   wiring_.was_reset();
   status_.store(0, std::memory_order_release);
 }

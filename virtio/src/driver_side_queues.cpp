@@ -51,7 +51,9 @@ void DriverSide::enable_selected() {
                                       .descriptor_area = {settings->descriptor_area},
                                       .driver_area = {settings->driver_area},
                                       .device_area = {settings->device_area},
-                                      .features = negotiated()},
+                                      .features = negotiated(),
+                                      .next_available = QueueConfig::first_index(negotiated()),
+                                      .next_used = QueueConfig::first_index(negotiated())},
                                      options_.memory);
   if (!queue)
     return queue.error().blame() == Blame::guest ? host_.driver_fault(queue.error()) : host_.host_error(queue.error());

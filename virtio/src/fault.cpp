@@ -36,6 +36,8 @@ std::string_view chain_text(Rule rule) noexcept {
       return "is indirect inside an indirect table (2.7.5.3.1)";
     case Rule::indirect_with_next:
       return "has both INDIRECT and NEXT (2.7.5.3.1)";
+    case Rule::indirect_not_alone:
+      return "is indirect, and not alone in its chain (2.8.19)";
     case Rule::indirect_empty:
       return "refers to an empty indirect table (2.7.5.3)";
     case Rule::indirect_ragged:
@@ -69,12 +71,12 @@ Error chain_error(const Fault& fault) noexcept {
 Error Fault::error() const noexcept {
   constexpr const char* operation = "virtio queue";
   switch (rule) {
-    case Rule::memory_gone: {  // the part's number, and its bytes in two halves
+    case Rule::memory_gone: {  // the part's number, its bytes in two halves, whether the device writes it
       constexpr std::array<std::string_view, 3> parts{"descriptor area", "driver area", "device area"};
       const auto part = std::min<std::size_t>(numbers[0], parts.size() - 1);
       return error_of(Errc::out_of_range, operation, "queue {}: {}, {:#x} bytes at {:#x}, is not in {} memory", queue,
                       parts[part], numbers[1] | std::uint32_t{numbers[2]} << 16, value,
-                      part == 2 ? "writable" : "one region of");
+                      numbers[3] != 0 ? "writable" : "one region of");
     }
     case Rule::available_index_jumps:  // the index, popped, in flight, size
       return error_of(Errc::malformed, operation,
@@ -85,6 +87,16 @@ Error Fault::error() const noexcept {
       return error_of(Errc::malformed, operation,
                       "queue {}: available entry {} names descriptor {} of {} (virtio 1.2, 2.7.6)", queue, numbers[0],
                       numbers[1], numbers[2]);
+    case Rule::head_in_flight:  // the entry, its head
+      return error_of(Errc::malformed, operation,
+                      "queue {}: available entry {} names descriptor {}, which is in flight (virtio 1.2, 2.7.13)",
+                      queue, numbers[0], numbers[1]);
+    case Rule::more_than_is_free:  // the place, free, size
+      return error_of(
+          Errc::malformed, operation,
+          "queue {}: the chain at descriptor {} takes more than the {} of {} that are not in flight (virtio "
+          "1.2, 2.8.17)",
+          queue, numbers[0] & 0x7fffU, numbers[1], numbers[2]);
     default:
       return chain_error(*this);
   }

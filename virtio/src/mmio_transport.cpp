@@ -43,6 +43,8 @@ bool is_queue_register(std::uint32_t offset) {
 
 Result<std::unique_ptr<MmioTransport>> MmioTransport::create(std::unique_ptr<Device> device, MmioConfig config) {
   DriverSide::Options options{"virtio-mmio", config.memory, config.executor, config.log};
+  if (config.doorbells == nullptr) options.transport_features = abi::f_notification_data;
+  options.withheld_features = config.withheld_features;
   TRIVET_TRY(DriverSide::check(device.get(), options));
   if (config.interrupt == nullptr) {
     return Error(Errc::invalid_argument, "create virtio transport", "virtio-mmio: it needs an interrupt");
@@ -220,7 +222,9 @@ void MmioTransport::write_queue_reset(std::uint32_t value) {
   side_.reset_selected();
 }
 
-void MmioTransport::notify(std::uint32_t queue) noexcept {
+void MmioTransport::notify(std::uint32_t value) noexcept {
+  // 2.9: what else the driver says with VIRTIO_F_NOTIFICATION_DATA, the ring says too.
+  const auto queue = (side_.features() & abi::f_notification_data) != 0 ? value & 0xffff : value;
   if (queue >= kicks_.size()) return side_.refuse("QueueNotify for queue", queue);
   if (kicks_[queue].event) return kicks_[queue].event->signal();
   side_.kick(queue);

@@ -3,6 +3,7 @@
 
 #include <boost/endian/conversion.hpp>
 
+#include <trivet/virtio/abi/features.hpp>
 #include <trivet/virtio/abi/pci.hpp>
 #include <trivet/virtio/config_space.hpp>
 #include <trivet/virtio/pci_transport.hpp>
@@ -27,7 +28,7 @@ void set_part(std::uint64_t& field, std::uint32_t part, std::size_t size, std::u
 
 /// 4.1.3.1: a field is written with its own width; one of 64 bits also in two halves.
 bool natural(std::uint32_t offset, std::size_t size) {
-  if (offset >= TRIVET_PCI_REGISTER(queue_desc) && offset < TRIVET_PCI_REGISTER(queue_notify_data)) {
+  if (offset >= TRIVET_PCI_REGISTER(queue_desc) && offset < TRIVET_PCI_REGISTER(queue_notif_config_data)) {
     return (size == 8 || size == 4) && offset % size == 0;
   }
   if (offset < TRIVET_PCI_REGISTER(config_msix_vector)) return size == 4 && offset % 4 == 0;
@@ -55,6 +56,10 @@ void PciTransport::read_common(std::uint32_t offset, Bytes data) noexcept {
     common.queue_msix_vector = kicks_[side_.selected_queue].vector.load();
     common.queue_enable = queue->ready ? std::uint16_t{1} : std::uint16_t{0};
     common.queue_notify_off = static_cast<std::uint16_t>(side_.selected_queue);
+    // 4.1.4.3: there only if it was negotiated; the driver tells it where it would tell the queue's index.
+    if ((side_.features() & abi::f_notif_config_data) != 0) {
+      common.queue_notif_config_data = static_cast<std::uint16_t>(side_.selected_queue);
+    }
     common.queue_desc = queue->descriptor_area;
     common.queue_driver = queue->driver_area;
     common.queue_device = queue->device_area;
@@ -122,7 +127,7 @@ bool PciTransport::write_common_field(std::uint32_t offset, std::size_t size, st
 
 bool PciTransport::write_queue_address(std::uint32_t offset, std::size_t size, std::uint64_t value) {
   constexpr auto first = static_cast<std::uint32_t>(TRIVET_PCI_REGISTER(queue_desc));
-  constexpr auto end = static_cast<std::uint32_t>(TRIVET_PCI_REGISTER(queue_notify_data));
+  constexpr auto end = static_cast<std::uint32_t>(TRIVET_PCI_REGISTER(queue_notif_config_data));
   if (offset < first || offset >= end) return false;
   auto* queue = side_.selected_open(offset);
   if (queue == nullptr) return true;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <trivet/virtio/abi/features.hpp>
 #include <trivet/virtio/abi/pci.hpp>
 #include <trivet/virtio/pci_transport.hpp>
 
@@ -17,7 +18,7 @@ int PciTransport::connect_queue(unsigned queue) noexcept {
     // The address says which queue, so that any width will do, which hypervisors answer fastest.
     auto doorbell = wiring_.doorbells->create(spec);
     if (!doorbell && doorbell.error().code() == Errc::unsupported) {
-      spec.size = 2;
+      spec.size = (side_.features() & abi::f_notification_data) != 0 ? 4 : 2;
       doorbell = wiring_.doorbells->create(spec);
     }
     if (doorbell) {

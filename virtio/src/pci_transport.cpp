@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include <trivet/virtio/abi/features.hpp>
 #include <trivet/virtio/abi/ids.hpp>
 #include <trivet/virtio/abi/pci.hpp>
 #include <trivet/virtio/pci_transport.hpp>
@@ -58,6 +59,9 @@ ConstBytes behind_header(const T& capability) {
 Result<std::unique_ptr<PciTransport>> PciTransport::create(std::unique_ptr<Device> device, PciConfig config) {
   constexpr auto operation = "create virtio transport";
   DriverSide::Options options{"virtio-pci", config.memory, config.executor, config.log, DriverSide::FirstSize::largest};
+  // Each queue's notification address is its own, so that what is written there is free to say more.
+  options.transport_features = abi::f_notification_data | abi::f_notif_config_data;
+  options.withheld_features = config.withheld_features;
   TRIVET_TRY(DriverSide::check(device.get(), options));
   if (config.router == nullptr) return Error(Errc::invalid_argument, operation, "virtio-pci: it needs an IRQ router");
   if (device->queue_sizes().size() > largest_queue_count) {

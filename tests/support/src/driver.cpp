@@ -64,6 +64,18 @@ std::string to_string(Pages pages) {
   return "on_demand";
 }
 
+std::vector<RingPlace> places_of(std::initializer_list<RingKind> rings) {
+  std::vector<RingPlace> places;
+  for (const auto& ring : rings) {
+    for (const auto pages : all_pages()) places.push_back({pages, ring});
+  }
+  return places;
+}
+
+std::string to_string(const RingPlace& place) {
+  return std::string(place.ring.name) + "_" + to_string(place.pages);
+}
+
 TestGuest::TestGuest(std::uint64_t size, GuestAddress start, bool track_dirty, Pages pages)
     : next_(start.value + page), end_(start.value + size) {
   auto region = region_of(size, start, track_dirty, pages);
@@ -97,25 +109,29 @@ std::string TestGuest::text(GuestAddress at, std::uint64_t size) const {
   return content;
 }
 
-Driver::Driver(TestGuest& guest, std::uint16_t size, std::uint64_t features, std::uint16_t first_index)
+Driver::Driver(TestGuest& guest, std::uint16_t size, std::uint64_t features, std::optional<std::uint16_t> first_index)
     : guest_(&guest),
       size_(size),
       features_(features),
-      first_index_(first_index),
+      first_index_(first_index.value_or(virtio::QueueConfig::first_index(features))),
       descriptors_(guest.allocate(abi::descriptor_bytes(size), abi::descriptor_alignment)),
-      avail_(guest.allocate(abi::avail_bytes(size), abi::avail_alignment)),
-      used_(guest.allocate(abi::used_bytes(size), abi::used_alignment)),
       free_(size),
       chains_(size),
       tables_(size),
-      available_index_(first_index),
-      kicked_at_(first_index),
-      last_used_(first_index) {
+      available_index_(first_index_),
+      kicked_at_(first_index_),
+      last_used_(first_index_) {
+  packed() ? set_up_packed() : set_up_split();
+}
+
+void Driver::set_up_split() {
+  avail_ = guest_->allocate(abi::avail_bytes(size_), abi::avail_alignment);
+  used_ = guest_->allocate(abi::used_bytes(size_), abi::used_alignment);
   std::iota(free_.rbegin(), free_.rend(), std::uint16_t{0});  // 0 is taken first
-  set_available_index(first_index);
-  must(guest_->memory().store<std::uint16_t>(used_ + 2, first_index));
-  set_used_event(first_index);
-  must(guest_->memory().store<std::uint16_t>(used_ + 4 + std::uint64_t{8} * size_, first_index));
+  set_available_index(first_index_);
+  must(guest_->memory().store<std::uint16_t>(used_ + 2, first_index_));
+  set_used_event(first_index_);
+  must(guest_->memory().store<std::uint16_t>(used_ + 4 + std::uint64_t{8} * size_, first_index_));
 }
 
 virtio::QueueConfig Driver::config() const noexcept {
@@ -144,6 +160,7 @@ std::optional<std::uint16_t> Driver::add_indirect(Buffers buffers) {
 
 std::optional<std::uint16_t> Driver::add_mixed(Buffers buffers, std::size_t direct) {
   const bool indirect = direct < buffers.size();
+  if (packed()) return add_packed(buffers, indirect);
   const std::size_t needed = direct + (indirect ? 1 : 0);
   if (needed == 0 || needed > free_.size()) return std::nullopt;
 
@@ -170,6 +187,7 @@ std::optional<std::uint16_t> Driver::add_mixed(Buffers buffers, std::size_t dire
   }
   const std::uint16_t head = taken.front();
   chains_[head] = std::move(taken);
+  if ((features_ & abi::f_in_order) != 0) in_order_.push_back(head);
   make_available(head);
   return head;
 }
@@ -181,6 +199,7 @@ GuestAddress Driver::table_of(std::uint16_t descriptor, std::size_t entries) {
 }
 
 bool Driver::must_kick() {
+  if (packed()) return must_kick_packed();
   memory::full_fence();  // the available index before the device's wish
   const std::uint16_t since = kicked_at_;
   kicked_at_ = available_index_;
@@ -192,6 +211,7 @@ bool Driver::must_kick() {
 }
 
 std::optional<Used> Driver::take_used() {
+  if (packed()) return take_used_packed();
   const auto index = must(guest_->memory().load<std::uint16_t>(used_ + 2, std::memory_order_acquire));
   if (index == last_used_) return std::nullopt;
   const Used used = used_entry(last_used_);
@@ -200,13 +220,30 @@ std::optional<Used> Driver::take_used() {
   return used;
 }
 
+void Driver::came_back(std::uint16_t id) {
+  if (in_order_.empty()) return;  // without IN_ORDER, or what the test offered by hand
+  if (in_order_.front() != id) {
+    std::fprintf(stderr, "test support: chain %u came back out of order, before %u\n", id, in_order_.front());
+    std::abort();
+  }
+  in_order_.pop_front();
+}
+
 void Driver::release_chain(std::uint16_t head) {
   if (head >= size_) return;
+  came_back(head);
   for (auto taken = chains_[head].rbegin(); taken != chains_[head].rend(); ++taken) free_.push_back(*taken);
   chains_[head].clear();
 }
 
 bool Driver::enable_notifications(std::uint16_t more) {
+  if (packed()) {
+    const bool event_idx = (features_ & abi::f_event_idx) != 0;
+    set_driver_event(event_idx ? abi::packed_after(last_used_, more, size_) : std::uint16_t{0},
+                     event_idx ? abi::ring_event_flags_desc : abi::ring_event_flags_enable);
+    memory::full_fence();  // the wish before the look
+    return is_used(last_used_);
+  }
   if ((features_ & abi::f_event_idx) != 0) {
     set_used_event(static_cast<std::uint16_t>(last_used_ + more));
   } else {
@@ -217,11 +254,17 @@ bool Driver::enable_notifications(std::uint16_t more) {
 }
 
 void Driver::disable_notifications() {
+  if (packed()) return set_driver_event(0, abi::ring_event_flags_disable);
   if ((features_ & abi::f_event_idx) == 0) set_available_flags(abi::avail_f_no_interrupt);
 }
 
 void Driver::put_descriptor(GuestAddress table, std::uint16_t index, const RawDescriptor& descriptor) {
   const auto at = table + std::uint64_t{16} * index;
+  if (packed()) {
+    const abi::PvirtqDesc raw{abi::le64(descriptor.address), abi::le32(descriptor.length), abi::le16(descriptor.next),
+                              abi::le16(descriptor.flags)};
+    return must(guest_->memory().write_object(at, raw));
+  }
   const abi::VirtqDesc raw{abi::le64(descriptor.address), abi::le32(descriptor.length), abi::le16(descriptor.flags),
                            abi::le16(descriptor.next)};
   must(guest_->memory().write_object(at, raw));
@@ -232,6 +275,21 @@ GuestAddress Driver::place_table(std::span<const RawDescriptor> descriptors) {
   std::uint16_t index = 0;
   for (const auto& descriptor : descriptors) put_descriptor(table, index++, descriptor);
   return table;
+}
+
+void Driver::offer(std::span<const RawDescriptor> descriptors) {
+  if (!packed()) {
+    std::uint16_t index = 0;
+    for (const auto& descriptor : descriptors) set_descriptor(index++, descriptor);
+    return make_available(0);
+  }
+  const auto first = next_place_;
+  for (const auto& descriptor : descriptors) {
+    put_packed(next_place_, descriptor, next_place_ != first);
+    next_place_ = abi::packed_after(next_place_, 1, size_);
+  }
+  added_ += static_cast<std::uint32_t>(descriptors.size());
+  expose(first, descriptors[0].flags);
 }
 
 void Driver::make_available(std::uint16_t head) {
@@ -257,6 +315,7 @@ void Driver::set_used_event(std::uint16_t index) {
 }
 
 std::uint16_t Driver::used_index() const {
+  if (packed()) return used_index_packed();
   return must(guest_->memory().load<std::uint16_t>(used_ + 2, std::memory_order_acquire));
 }
 
@@ -269,6 +328,10 @@ std::uint16_t Driver::available_event() const {
 }
 
 Used Driver::used_entry(std::uint16_t slot) const {
+  if (packed()) {
+    const auto raw = must(guest_->memory().read_object<abi::PvirtqDesc>(descriptors_ + std::uint64_t{16} * slot));
+    return {raw.id.value(), raw.len.value()};
+  }
   const auto at = used_ + 4 + std::uint64_t{8} * (slot % size_);
   return {must(guest_->memory().load<std::uint32_t>(at)), must(guest_->memory().load<std::uint32_t>(at + 4))};
 }

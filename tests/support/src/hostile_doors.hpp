@@ -82,7 +82,7 @@ class Door {
   [[nodiscard]] virtual std::uint32_t status() const = 0;
   virtual void set_status(std::uint32_t value) = 0;
   /// Accepts what is offered but for these bits.
-  virtual void accept_features(std::uint32_t without) = 0;
+  virtual void accept_features(std::uint64_t without) = 0;
   /// False when there is no such queue.
   virtual bool enable_queue(std::uint32_t n) = 0;
   virtual void reset_queue(std::uint32_t n) = 0;
@@ -103,11 +103,11 @@ class MmioDoor final : public Door {
   }
   [[nodiscard]] std::uint32_t status() const override { return transport_->status(); }
   void set_status(std::uint32_t value) override { write(0x70, value); }
-  void accept_features(std::uint32_t without) override {
+  void accept_features(std::uint64_t without) override {
     for (std::uint32_t page = 0; page < 2; ++page) {
       write(0x14, page);
       write(0x24, page);
-      write(0x20, read(0x10) & ~(page == 0 ? without : 0));
+      write(0x20, read(0x10) & ~static_cast<std::uint32_t>(page == 0 ? without : without >> 32));
     }
   }
   bool enable_queue(std::uint32_t n) override {
@@ -193,11 +193,11 @@ class PciDoor final : public Door, private pci::BarListener {
   }
   [[nodiscard]] std::uint32_t status() const override { return transport_->status(); }
   void set_status(std::uint32_t value) override { set(0x14, static_cast<std::uint8_t>(value)); }
-  void accept_features(std::uint32_t without) override {
+  void accept_features(std::uint64_t without) override {
     for (std::uint32_t page = 0; page < 2; ++page) {
       set(0x00, page);
       set(0x08, page);
-      set(0x0c, get<std::uint32_t>(0x04) & ~(page == 0 ? without : 0));
+      set(0x0c, get<std::uint32_t>(0x04) & ~static_cast<std::uint32_t>(page == 0 ? without : without >> 32));
     }
   }
   bool enable_queue(std::uint32_t n) override {

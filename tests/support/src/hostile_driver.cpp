@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <array>
 #include <cstdint>
 #include <memory>
 
@@ -8,6 +9,7 @@
 #include <trivet/test/driver.hpp>
 #include <trivet/test/hostile_driver.hpp>
 #include <trivet/virtio/abi/features.hpp>
+#include <trivet/virtio/abi/packed_ring.hpp>
 
 #include "hostile_doors.hpp"
 
@@ -92,11 +94,15 @@ class Play {
   }
 
   void bring_up() {
-    const auto without = script_.next<std::uint64_t>();
+    const auto choice = script_.next<std::uint64_t>();
+    packed_ = (choice >> 40 & 1) != 0;
+    const std::uint64_t unwanted = (packed_ ? 0 : abi::f_ring_packed) | ((choice >> 41 & 1) != 0 ? 0 : abi::f_in_order);
     for (const std::uint32_t status : {0U, 1U, 3U}) door_->set_status(status);
-    door_->accept_features(static_cast<std::uint32_t>(without));
+    door_->accept_features((choice & 0xffffffffU) | unwanted);
     door_->set_status(11);
+    places_.fill(abi::packed_start);
     for (std::uint32_t n = 0; n < most_queues; ++n) {
+      for (std::uint64_t i = 0; packed_ && i < ring_size; ++i) put<std::uint16_t>(descriptors_of(n) + i * 16 + 14, 0);
       put<std::uint32_t>(driver_area_of(n), 0);
       put<std::uint32_t>(device_area_of(n), 0);
       if (!door_->enable_queue(n)) break;
@@ -117,21 +123,35 @@ class Play {
     const auto shape = script_.next<std::uint8_t>();
     const std::uint64_t queue = first + (shape & 1U);
     const unsigned length = 1 + (shape >> 1) % 7U;
+    auto& place = places_.at(queue);
     for (unsigned i = 0; i < length; ++i) {
       const auto bytes = script_.next<std::uint8_t>();
       const auto odd = script_.next<std::uint8_t>();
-      const auto at = descriptors_of(queue) + i * 16U;
+      const auto at = descriptors_of(queue) + (packed_ ? place & 0x7fffU : i) * 16U;
       put<std::uint64_t>(at, odd > 250 ? script_.next<std::uint64_t>() : heap + odd * 64U);
       put<std::uint32_t>(at + 8, odd == 250             ? script_.next<std::uint32_t>()
                                  : (bytes & 0x80U) != 0 ? (bytes & 7U) * 512U
                                                         : bytes & 31U);
       const auto flags = (i + 1 < length ? 1U : 0U) | ((bytes & 0x40U) != 0 ? 2U : 0U) | (odd == 249 ? 4U : 0U);
+      if (packed_) {
+        // One thread: nobody looks before the chain is whole.
+        const auto mark = (place & abi::packed_wrap) != 0 ? abi::packed_desc_f_avail : abi::packed_desc_f_used;
+        put<std::uint16_t>(at + 12, static_cast<std::uint16_t>(odd == 248 ? bytes : place & 7U));
+        put<std::uint16_t>(at + 14, static_cast<std::uint16_t>(flags | mark));
+        place = abi::packed_after(place, 1, ring_size);
+        continue;
+      }
       put<std::uint16_t>(at + 12, static_cast<std::uint16_t>(flags));
       put<std::uint16_t>(at + 14, static_cast<std::uint16_t>(odd == 248 ? bytes : i + 1));
     }
+    if (packed_) return notify_and_turn(queue);
     const auto index = guest_.memory().load<std::uint16_t>({driver_area_of(queue) + 2});
     put<std::uint16_t>(driver_area_of(queue) + 4 + 2U * (*index % ring_size), 0);
     put<std::uint16_t>(driver_area_of(queue) + 2, static_cast<std::uint16_t>(*index + 1));
+    notify_and_turn(queue);
+  }
+
+  void notify_and_turn(std::uint64_t queue) {
     door_->notify(static_cast<std::uint32_t>(queue));
     turn();
   }
@@ -146,6 +166,8 @@ class Play {
   boost::asio::io_context loop_{1};
   TestGuest guest_;
   std::unique_ptr<Door> door_;
+  bool packed_ = false;
+  std::array<std::uint16_t, most_queues> places_{};  // of packed rings: the next
 };
 
 }  // namespace

@@ -274,8 +274,7 @@ TEST_P(BalloonTest, BrokenChainsNeedAReset) {
     EXPECT_TRUE(bench->wait_status(abi::status_needs_reset)) << queue;
     bench->start(5);
   }
-  bench->queue(3).set_descriptor(0, {spare * page, 4096, abi::desc_f_write | abi::desc_f_next, 99});
-  bench->queue(3).make_available(0);
+  bench->queue(3).offer({{spare * page, 4097, abi::desc_f_write | abi::desc_f_indirect, 0}});
   bench->kick(3);
   EXPECT_TRUE(bench->wait_status(abi::status_needs_reset));
   EXPECT_EQ(content(spare), 0x5a) << "a broken chain gives nothing away";

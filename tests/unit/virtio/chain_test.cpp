@@ -46,7 +46,7 @@ Walk walk(Chain chain) {
   }
 }
 
-class ChainTest : public testing::TestWithParam<test::Pages> {
+class ChainTest : public testing::TestWithParam<test::RingPlace> {
  protected:
   Chain pop() {
     auto popped = queue.pop();
@@ -54,27 +54,35 @@ class ChainTest : public testing::TestWithParam<test::Pages> {
     return **popped;
   }
 
-  /// The error of a chain from descriptor 0.
+  /// The error of a chain from descriptor 0, or of a packed ring's next.
   std::string error_of(const std::vector<RawDescriptor>& descriptors) {
-    std::uint16_t index = 0;
-    for (const auto& descriptor : descriptors) driver.set_descriptor(index++, descriptor);
-    driver.make_available(0);
-    return walk(pop()).error;
+    driver.offer(descriptors);
+    const auto chain = pop();
+    const auto error = walk(chain).error;
+    EXPECT_TRUE(queue.push_used(chain.id(), 0));
+    return error;
   }
 
   std::string error_of_table(const std::vector<RawDescriptor>& table, std::uint32_t length) {
     return error_of({{driver.place_table(table).value, length, indirect_flag, 0}});
   }
 
-  TestGuest guest{TestGuest::default_size, {0}, false, GetParam()};
-  Driver driver{guest, 8};
+  [[nodiscard]] static bool packed() { return (GetParam().ring.features & abi::f_ring_packed) != 0; }
+
+  TestGuest guest{TestGuest::default_size, {0}, false, GetParam().pages};
+  Driver driver{guest, 8, GetParam().ring.features};
   Queue queue = driver.queue();
 };
 
+/// What only a split ring's chains can do: follow `next`.
+class SplitChainTest : public ChainTest {};
+
 using Descriptors = std::vector<Descriptor>;
 
-INSTANTIATE_TEST_SUITE_P(Pages, ChainTest, testing::ValuesIn(test::all_pages()),
-                         [](const auto& pages) { return to_string(pages.param); });
+INSTANTIATE_TEST_SUITE_P(Rings, ChainTest, testing::ValuesIn(test::places_of({test::split_ring, test::packed_ring})),
+                         [](const auto& place) { return to_string(place.param); });
+INSTANTIATE_TEST_SUITE_P(Rings, SplitChainTest, testing::ValuesIn(test::places_of({test::split_ring})),
+                         [](const auto& place) { return to_string(place.param); });
 
 TEST_P(ChainTest, WalksDirectDescriptorsInOrder) {
   driver.add({{{0x1000}, 10, false}, {{0x2000}, 0, false}, {{0x3000}, 30, true}});
@@ -94,7 +102,7 @@ TEST_P(ChainTest, WalksAnIndirectTable) {
   EXPECT_EQ(result.descriptors, (Descriptors{{{0x1000}, 10, false}, {{0x2000}, 20, true}, {{0x3000}, 30, true}}));
 }
 
-TEST_P(ChainTest, WalksDirectDescriptorsThatEndInATable) {
+TEST_P(SplitChainTest, WalksDirectDescriptorsThatEndInATable) {
   const std::vector<Driver::Buffer> buffers = {
       {{0x1000}, 1, false}, {{0x2000}, 2, false}, {{0x3000}, 3, true}, {{0x4000}, 4, true}};
   driver.add_mixed(buffers, 2);
@@ -111,10 +119,10 @@ TEST_P(ChainTest, IgnoresTheWriteFlagOfATable) {
 
 TEST_P(ChainTest, AcceptsATableAtAnyAddressAndWithUnusedEntries) {
   const auto space = guest.allocate(64);
-  abi::VirtqDesc raw{abi::le64(0x5000), abi::le32(7), abi::le16(0), abi::le16(0)};
+  const abi::VirtqDesc raw{abi::le64(0x5000), abi::le32(7), abi::le16(0), abi::le16(0)};
   ASSERT_TRUE(guest.memory().write_object({space.value + 3}, raw));
-  driver.set_descriptor(0, {space.value + 3, 48, indirect_flag, 0});
-  driver.make_available(0);
+  const std::uint32_t length = packed() ? 16 : 48;  // of a packed table all entries count
+  driver.offer({{space.value + 3, length, indirect_flag, 0}});
   EXPECT_EQ(walk(pop()).descriptors, (Descriptors{{{0x5000}, 7, false}}));
 }
 
@@ -122,21 +130,21 @@ TEST_P(ChainTest, AsLongAsTheQueueIsAllowedDirectAndIndirect) {
   const std::vector<Driver::Buffer> full(8, {{0x1000}, 1, true});
   driver.add(full);
   EXPECT_EQ(walk(pop()).descriptors.size(), 8U);
-  TestGuest other_guest(TestGuest::default_size, {0}, false, GetParam());
-  Driver other(other_guest, 8);
+  TestGuest other_guest(TestGuest::default_size, {0}, false, GetParam().pages);
+  Driver other(other_guest, 8, GetParam().ring.features);
   Queue other_queue = other.queue();
   other.add_indirect(full);
   EXPECT_EQ(walk(**other_queue.pop()).descriptors.size(), 8U);
 }
 
-TEST_P(ChainTest, ALoopIsAnError) {
+TEST_P(SplitChainTest, ALoopIsAnError) {
   EXPECT_THAT(
       error_of({{0x1000, 1, next_flag, 1}, {0x2000, 1, next_flag, 0}}),
       AllOf(HasSubstr("queue 0: chain 0: descriptor 0"), HasSubstr("longer than the queue"), HasSubstr("2.7.5")));
   EXPECT_THAT(error_of({{0x1000, 0, next_flag, 0}}), HasSubstr("longer than the queue"));
 }
 
-TEST_P(ChainTest, ALoopInATableIsAnError) {
+TEST_P(SplitChainTest, ALoopInATableIsAnError) {
   EXPECT_THAT(error_of_table({{0x1000, 1, next_flag, 1}, {0x2000, 1, next_flag, 0}}, 32),
               HasSubstr("longer than the queue"));
   const std::vector<RawDescriptor> nine = {{1, 1, next_flag, 1}, {1, 1, next_flag, 2}, {1, 1, next_flag, 3},
@@ -145,11 +153,22 @@ TEST_P(ChainTest, ALoopInATableIsAnError) {
   EXPECT_THAT(error_of_table(nine, 9 * 16), HasSubstr("longer than the queue"));
 }
 
-TEST_P(ChainTest, NextBeyondTheTableIsAnError) {
+TEST_P(SplitChainTest, NextBeyondTheTableIsAnError) {
   EXPECT_THAT(error_of({{0x1000, 1, next_flag, 8}}),
               AllOf(HasSubstr("descriptor 8 lies beyond the table"), HasSubstr("2.7.5")));
   EXPECT_THAT(error_of_table({{0x1000, 1, next_flag, 1}}, 16), HasSubstr("indirect descriptor 1 lies beyond"));
   EXPECT_THAT(error_of({{0x1000, 1, next_flag, 65535}}), HasSubstr("descriptor 65535"));
+}
+
+TEST_P(ChainTest, TablesThatCannotBeAreErrors) {
+  EXPECT_THAT(error_of({{0x1000, 0, indirect_flag, 0}}), HasSubstr("empty indirect table"));
+  EXPECT_THAT(error_of({{0x1000, 17, indirect_flag, 0}}), AllOf(HasSubstr("multiple of 16"), HasSubstr("0x11")));
+  EXPECT_THAT(error_of({{0x1000, 32769 * 16, indirect_flag, 0}}), HasSubstr("32768 entries"));
+  EXPECT_THAT(error_of({{~std::uint64_t{0} - 7, 16, indirect_flag, 0}}), HasSubstr("outside memory"));
+  EXPECT_THAT(error_of({{TestGuest::default_size - 16, 32, indirect_flag, 0}}),
+              HasSubstr("outside memory: address 0x3ffff0"));
+  const std::vector<RawDescriptor> nine(9, {1, 1, packed() ? std::uint16_t{0} : next_flag, 0});
+  EXPECT_THAT(error_of_table(nine, 9 * 16), HasSubstr("longer than the queue"));
 }
 
 TEST_P(ChainTest, MoreThanFourGibibytesIsAnError) {
@@ -165,19 +184,13 @@ TEST_P(ChainTest, ReadableAfterWritableIsAnError) {
               HasSubstr("device-readable after"));
 }
 
-TEST_P(ChainTest, BrokenTablesAreErrors) {
-  EXPECT_THAT(error_of({{0x1000, 0, indirect_flag, 0}}), HasSubstr("empty indirect table"));
-  EXPECT_THAT(error_of({{0x1000, 17, indirect_flag, 0}}), AllOf(HasSubstr("multiple of 16"), HasSubstr("0x11")));
+TEST_P(SplitChainTest, BrokenTablesAreErrors) {
   EXPECT_THAT(error_of({{0x1000, 16, std::uint16_t(indirect_flag | next_flag), 1}}), HasSubstr("INDIRECT and NEXT"));
-  EXPECT_THAT(error_of({{0x1000, 32769 * 16, indirect_flag, 0}}), HasSubstr("32768 entries"));
-  EXPECT_THAT(error_of({{~std::uint64_t{0} - 7, 16, indirect_flag, 0}}), HasSubstr("outside memory"));
-  EXPECT_THAT(error_of({{TestGuest::default_size - 16, 32, indirect_flag, 0}}),
-              HasSubstr("outside memory: address 0x3ffff0"));
   EXPECT_THAT(error_of_table({{0x1000, 16, indirect_flag, 0}}, 16),
               AllOf(HasSubstr("indirect descriptor 0"), HasSubstr("inside an indirect table")));
 }
 
-TEST_P(ChainTest, ATableMayHave32768EntriesAndAnyOrder) {
+TEST_P(SplitChainTest, ATableMayHave32768EntriesAndAnyOrder) {
   const auto table = guest.allocate(32768 * 16);
   const auto entry = [&](std::uint64_t index, std::uint64_t address, std::uint16_t flags, std::uint16_t next) {
     const abi::VirtqDesc raw{abi::le64(address), abi::le32(1), abi::le16(flags), abi::le16(next)};
@@ -197,11 +210,13 @@ TEST_P(ChainTest, ATableMayHave32768EntriesAndAnyOrder) {
 }
 
 TEST(Chain, ATableWithoutTheFeatureIsAnError) {
-  TestGuest guest;
-  Driver driver(guest, 8, abi::f_event_idx);
-  Queue queue = driver.queue();
-  driver.add_indirect({{{0x1000}, 1, false}});
-  EXPECT_THAT(walk(**queue.pop()).error, HasSubstr("VIRTIO_F_INDIRECT_DESC was not negotiated"));
+  for (const auto features : {abi::f_event_idx, abi::f_event_idx | abi::f_ring_packed}) {
+    TestGuest guest;
+    Driver driver(guest, 8, features);
+    Queue queue = driver.queue();
+    driver.add_indirect({{{0x1000}, 1, false}});
+    EXPECT_THAT(walk(**queue.pop()).error, HasSubstr("VIRTIO_F_INDIRECT_DESC was not negotiated"));
+  }
 }
 
 TEST(Chain, ErrorsNameTheirQueue) {

@@ -39,8 +39,8 @@ TEST_F(MmioTransport, TellsWhatItIs) {
   EXPECT_EQ(bench->read(0x04), 2U);
   EXPECT_EQ(bench->read(0x08), 42U);
   EXPECT_EQ(bench->read(0x0c), 0x54565254U);
-  EXPECT_EQ(bench->offered(),
-            EchoDevice::feature | abi::f_version_1 | abi::f_indirect_desc | abi::f_event_idx | abi::f_ring_reset);
+  EXPECT_EQ(bench->offered(), EchoDevice::feature | abi::f_version_1 | abi::f_indirect_desc | abi::f_event_idx |
+                                  abi::f_ring_packed | abi::f_in_order | abi::f_ring_reset | abi::f_notification_data);
   bench->write(0x14, 2);
   EXPECT_EQ(bench->read(0x10), 0U);
   bench->write(0x30, 1);
@@ -123,9 +123,20 @@ TEST_F(MmioTransport, AfterFailedOnlyAResetHelps) {
 }
 
 TEST_F(MmioTransport, RefusesFeaturesNotOffered) {
-  EXPECT_FALSE(bench->negotiate(abi::f_version_1 | abi::f_ring_packed));
+  EXPECT_FALSE(bench->negotiate(abi::f_version_1 | abi::f_access_platform));
   EXPECT_FALSE(bench->negotiate(abi::f_version_1 | 1));
   EXPECT_TRUE(bench->negotiate(abi::f_version_1));
+}
+
+TEST_F(MmioTransport, RingsAndNotificationDataMayBeWithheld) {
+  constexpr auto withheld = abi::f_ring_packed | abi::f_in_order | abi::f_notification_data;
+  auto device = std::make_unique<EchoDevice>();
+  bench = std::make_unique<MmioBench>(std::move(device), nullptr, false, withheld | abi::f_version_1);
+  EXPECT_EQ(bench->offered() & withheld, 0U);
+  EXPECT_NE(bench->offered() & abi::f_version_1, 0U) << "without it there is no device";
+  EXPECT_FALSE(bench->negotiate(abi::f_version_1 | abi::f_ring_packed));
+  bench->start(1);
+  EXPECT_EQ(ping(), "ping");
 }
 
 TEST_F(MmioTransport, RefusesLegacyDrivers) {
@@ -182,7 +193,7 @@ TEST_F(MmioTransport, AnEnabledQueueKeepsItsSettings) {
 TEST_F(MmioTransport, ABadQueueNeedsAReset) {
   const Driver good(bench->guest, 16);
   const auto enable = [&](std::uint64_t offset, std::uint32_t value) {
-    bench->negotiate(bench->offered());
+    bench->negotiate(bench->offered() & ~bench->unwanted);
     bench->describe_queue(0, good);
     bench->write(offset, value);
     bench->write(0x44, 1);
@@ -303,6 +314,47 @@ TEST_F(MmioTransport, AQueueIsNotResetWithoutTheFeature) {
   bench->write(0xc0, 1);
   EXPECT_EQ(bench->read(0x44), 1U);
   EXPECT_EQ(ping(), "ping");
+}
+
+TEST_F(MmioTransport, CarriesRequestsOverEveryRing) {
+  for (const std::uint64_t unwanted :
+       {abi::f_ring_packed | abi::f_in_order, abi::f_in_order, abi::f_ring_packed, std::uint64_t{0}}) {
+    bench->unwanted = unwanted;
+    bench->start(2);
+    for (int i = 0; i < 40; ++i) EXPECT_EQ(ping(static_cast<unsigned>(i % 2)), "ping") << unwanted;
+    bench->reset_queue(0);
+    bench->add_queue(0, 8);
+    EXPECT_EQ(ping(), "ping") << "where a fresh ring begins";
+    EXPECT_EQ(bench->status(), 15U);
+  }
+}
+
+TEST_F(MmioTransport, APackedRingMayHaveAnySize) {
+  bench->unwanted = 0;
+  bench->start(1, 13);
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(ping(), "ping");
+}
+
+TEST_F(MmioTransport, NotificationsMayCarryData) {
+  bench->start(2);
+  bench->settle();
+  const int processed = echo->processed;
+  bench->write(0x50, 1 | 0xabcdU << 16);
+  bench->settle();
+  EXPECT_GT(echo->processed, processed);
+  bench->start(2, 16, abi::f_notification_data);
+  bench->settle();
+  const int before = echo->processed;
+  bench->write(0x50, 1 | 0xabcdU << 16);
+  bench->settle();
+  EXPECT_EQ(echo->processed, before) << "without the feature that is no queue";
+}
+
+TEST_F(MmioTransport, DoorbellsMatchNoData) {
+  bench.reset();
+  TestDoorbells bells;
+  make(&bells);
+  EXPECT_EQ(bench->offered() & abi::f_notification_data, 0U);
 }
 
 TEST_F(MmioTransport, AQueueStopsByQueueReady) {

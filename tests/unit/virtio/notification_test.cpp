@@ -103,7 +103,8 @@ TEST(EnableKicks, WithEventIdxTheDriverKicksAtTheNextChain) {
 }
 
 TEST(EnableKicks, SaysWhatCameMeanwhile) {
-  for (const std::uint64_t features : {std::uint64_t{0}, Driver::all_features}) {
+  for (const std::uint64_t features :
+       {std::uint64_t{0}, Driver::all_features, abi::f_ring_packed, Driver::packed_features, Driver::known_features}) {
     TestGuest guest;
     Driver driver(guest, 8, features);
     Queue queue = driver.queue();

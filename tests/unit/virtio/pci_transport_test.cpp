@@ -60,8 +60,9 @@ TEST_F(PciTransport, IsAModernVirtioFunction) {
   EXPECT_GE(bench->space<std::uint8_t>(reg::revision_id), 1);
   EXPECT_GE(bench->space<std::uint16_t>(reg::subsystem_id), 0x40);
   EXPECT_EQ(bench->space<std::uint8_t>(reg::interrupt_pin), 0) << "no INTx";
-  EXPECT_EQ(bench->offered(),
-            EchoDevice::feature | abi::f_version_1 | abi::f_indirect_desc | abi::f_event_idx | abi::f_ring_reset);
+  EXPECT_EQ(bench->offered(), EchoDevice::feature | abi::f_version_1 | abi::f_indirect_desc | abi::f_event_idx |
+                                  abi::f_ring_packed | abi::f_in_order | abi::f_ring_reset | abi::f_notification_data |
+                                  abi::f_notif_config_data);
   EXPECT_EQ(bench->common<std::uint16_t>(0x12), 2) << "num_queues";
   EXPECT_EQ(bench->space<std::uint16_t>(bench->msix_capability + 2U) & 0x7ff, 2) << "three vectors";
 }
@@ -131,7 +132,7 @@ TEST_F(PciTransport, TakesTheStatusInOrder) {
 }
 
 TEST_F(PciTransport, RefusesFeaturesNotOffered) {
-  EXPECT_FALSE(bench->negotiate(abi::f_version_1 | abi::f_ring_packed));
+  EXPECT_FALSE(bench->negotiate(abi::f_version_1 | abi::f_access_platform));
   EXPECT_FALSE(bench->negotiate(EchoDevice::feature)) << "a legacy driver";
   EXPECT_TRUE(bench->negotiate(abi::f_version_1));
 }
@@ -272,6 +273,44 @@ TEST_F(PciTransport, TheWindowReachesTheBar) {
   EXPECT_EQ(bench->status(), 1U);
 }
 
+TEST_F(PciTransport, RingsAndNotificationDataMayBeWithheld) {
+  constexpr auto withheld = abi::f_ring_packed | abi::f_in_order | abi::f_notification_data | abi::f_notif_config_data;
+  bench = std::make_unique<PciBench>(std::make_unique<EchoDevice>(), nullptr, false, nullptr, withheld);
+  EXPECT_EQ(bench->offered() & withheld, 0U);
+  EXPECT_FALSE(bench->negotiate(abi::f_version_1 | abi::f_ring_packed));
+  bench->start(1);
+  EXPECT_EQ(ping(), "ping");
+}
+
+TEST_F(PciTransport, CarriesRequestsOverEveryRing) {
+  for (const std::uint64_t unwanted :
+       {abi::f_ring_packed | abi::f_in_order, abi::f_in_order, abi::f_ring_packed, std::uint64_t{0}}) {
+    bench->unwanted = unwanted;
+    bench->start(2);
+    for (int i = 0; i < 40; ++i) EXPECT_EQ(ping(static_cast<unsigned>(i % 2)), "ping") << unwanted;
+    bench->reset_queue(0);
+    bench->add_queue(0, 8);
+    EXPECT_EQ(ping(), "ping") << "where a fresh ring begins";
+    EXPECT_EQ(bench->status(), 15U);
+  }
+}
+
+TEST_F(PciTransport, TellsWhatTheDriverCallsAQueueWhenThatIsNegotiated) {
+  bench->start(2, 16, abi::f_notif_config_data);
+  for (const std::uint16_t queue : std::initializer_list<std::uint16_t>{0, 1}) {
+    bench->set_common<std::uint16_t>(0x16, queue);
+    EXPECT_EQ(bench->common<std::uint16_t>(0x38), 0);
+  }
+  bench->start(2);
+  for (const std::uint16_t queue : std::initializer_list<std::uint16_t>{0, 1}) {
+    bench->set_common<std::uint16_t>(0x16, queue);
+    EXPECT_EQ(bench->common<std::uint16_t>(0x38), queue);
+    EXPECT_EQ(ping(queue), "ping");
+  }
+  bench->set_common<std::uint16_t>(0x16, 2);
+  EXPECT_EQ(bench->common<std::uint16_t>(0x38), 0) << "there is no such queue";
+}
+
 TEST_F(PciTransport, DoorbellsRingAtEachQueuesAddressAndFollowTheBar) {
   TestDoorbells bells;
   make(&bells);
@@ -303,9 +342,12 @@ TEST_F(PciTransport, DoorbellsThatNeedAWidthGetIt) {
   TestDoorbells bells;
   bells.need_size = true;
   make(&bells);
-  bench->start(1);
+  bench->start(1, 16, abi::f_notification_data);
   ASSERT_EQ(bells.specs.size(), 1U);
   EXPECT_EQ(bells.specs[0].size, 2);
+  bench->start(1);
+  ASSERT_EQ(bells.specs.size(), 2U);
+  EXPECT_EQ(bells.specs[1].size, 4) << "notifications carry data";
   bells.refuse = true;
   bench->start(1);
   EXPECT_TRUE(bench->logged("create doorbell"));

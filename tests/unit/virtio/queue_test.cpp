@@ -2,6 +2,8 @@
 #include <cstdint>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <map>
+#include <random>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -144,13 +146,21 @@ TEST(QueueCreate, NeedsAMap) {
   EXPECT_EQ(queue.error().blame(), Blame::caller);
 }
 
-class QueueTest : public testing::TestWithParam<test::Pages> {
+class QueueTest : public testing::TestWithParam<test::RingPlace> {
  protected:
-  std::uint16_t pop_id() {
+  /// A chain: its id with the driver or with the device, and what tells it from others.
+  struct One {
+    std::uint16_t id = 0xffff;
+    std::uint64_t address = 0;
+  };
+
+  One pop() {
     const auto chain = queue.pop();
     EXPECT_TRUE(chain) << to_string(chain.error());
     EXPECT_TRUE(*chain);
-    return chain && *chain ? (*chain)->id() : std::uint16_t{0xffff};
+    if (!chain || !*chain) return {};
+    auto walk = **chain;
+    return {walk.id(), (*walk.next())->address.value};
   }
   bool empty() {
     const auto chain = queue.pop();
@@ -163,53 +173,133 @@ class QueueTest : public testing::TestWithParam<test::Pages> {
     EXPECT_EQ(chain.error().blame(), Blame::guest);
     return to_string(chain.error());
   }
-  std::uint16_t add() { return driver.add({{{0x1000}, 16, true}}).value(); }
+  One add() {
+    address_ += 0x1000;
+    const auto id = driver.add({{{address_}, 16, true}});
+    return {id.value(), address_};
+  }
+  [[nodiscard]] static bool packed() { return (features() & abi::f_ring_packed) != 0; }
+  [[nodiscard]] static bool in_order() { return (features() & abi::f_in_order) != 0; }
+  [[nodiscard]] static std::uint64_t features() { return GetParam().ring.features; }
 
-  TestGuest guest{TestGuest::default_size, {0}, true, GetParam()};
-  Driver driver{guest, 4};
+  TestGuest guest{TestGuest::default_size, {0}, true, GetParam().pages};
+  Driver driver{guest, 4, features()};
   Queue queue = driver.queue();
+
+ private:
+  std::uint64_t address_ = 0;
 };
 
-INSTANTIATE_TEST_SUITE_P(Pages, QueueTest, testing::ValuesIn(test::all_pages()),
-                         [](const auto& pages) { return to_string(pages.param); });
+INSTANTIATE_TEST_SUITE_P(Rings, QueueTest,
+                         testing::ValuesIn(test::places_of({test::split_ring, test::packed_ring, test::split_in_order,
+                                                            test::packed_in_order})),
+                         [](const auto& place) { return to_string(place.param); });
 
 TEST_P(QueueTest, GivesWhatIsAvailableInOrder) {
   EXPECT_TRUE(empty());
   const auto first = add();
   const auto second = add();
-  EXPECT_EQ(pop_id(), first);
+  EXPECT_EQ(pop().address, first.address);
   const auto third = add();
-  EXPECT_EQ(pop_id(), second);
-  EXPECT_EQ(pop_id(), third) << "also what came after the index was read";
+  EXPECT_EQ(pop().address, second.address);
+  EXPECT_EQ(pop().address, third.address) << "also what came after the index was read";
   EXPECT_TRUE(empty());
   EXPECT_EQ(queue.in_flight(), 3);
 }
 
 TEST_P(QueueTest, GoesRoundTheRingAndTheIndexMoreThanOnce) {
-  TestGuest other_guest(TestGuest::default_size, {0}, false, GetParam());
-  Driver other(other_guest, 4, Driver::all_features, 65530);
+  TestGuest other_guest(TestGuest::default_size, {0}, false, GetParam().pages);
+  Driver other(other_guest, 4, features(), packed() ? std::uint16_t{3} : std::uint16_t{65530});
   Queue other_queue = other.queue();
-  const std::uint32_t rounds = GetParam() == test::Pages::on_demand ? 500 : 140'000;  // it maps for each access
+  const std::uint32_t rounds = GetParam().pages == test::Pages::on_demand ? 500 : 140'000;  // it maps for each access
   for (std::uint32_t i = 0; i < rounds; ++i) {
     const auto head = other.add({{{0x1000}, 16, true}});
     ASSERT_TRUE(head);
     const auto chain = other_queue.pop();
     ASSERT_TRUE(chain && *chain);
-    ASSERT_EQ((*chain)->id(), *head);
-    ASSERT_TRUE(other_queue.push_used((*chain)->id(), i));
-    ASSERT_EQ(other.take_used(), (Used{*head, i}));
+    const std::uint32_t written = i + 1;
+    ASSERT_TRUE(other_queue.push_used((*chain)->id(), written));
+    ASSERT_EQ(other.take_used(), (Used{*head, written}));
+  }
+}
+
+/// Chains of any length that come back in any order: the driver gets each exactly once, whatever wraps where.
+TEST_P(QueueTest, AnyLengthsInAnyOrderComeBackWhole) {
+  std::minstd_rand random(7);
+  for (const std::uint16_t size : std::initializer_list<std::uint16_t>{1, 2, 3, 5, 8, 13}) {
+    if (!packed() && (size & (size - 1)) != 0) continue;
+    TestGuest other_guest(TestGuest::default_size, {0}, true, GetParam().pages);
+    Driver other(other_guest, size, features());
+    Queue other_queue = other.queue();
+    std::map<std::uint16_t, std::pair<std::uint64_t, std::uint32_t>>
+        sent;                                                   // by the driver's id: its mark, and how long
+    std::vector<std::pair<std::uint16_t, std::uint64_t>> held;  // by the device
+    std::map<std::uint64_t, std::uint32_t> answers;
+    std::uint64_t mark = 0;
+    std::size_t returned = 0;
+    const std::size_t rounds = GetParam().pages == test::Pages::on_demand ? 300 : 4000;
+    for (std::size_t step = 0; step < rounds; ++step) {
+      switch (random() % 4) {
+        case 0: {
+          const auto length = 1 + random() % size;
+          std::vector<Driver::Buffer> buffers(length, {{0x1000 + 16 * ++mark}, 1, true});
+          const auto id = random() % 4 == 0 ? other.add_indirect(buffers) : other.add(buffers);
+          if (id) sent[*id] = {buffers[0].address.value, length};
+          break;
+        }
+        case 1: {
+          auto popped = other_queue.pop();
+          ASSERT_TRUE(popped) << to_string(popped.error());
+          if (!*popped) break;
+          auto chain = **popped;
+          const auto first = *chain.next();
+          std::uint32_t length = 1;
+          while (const auto more = *chain.next()) {
+            EXPECT_EQ(more->address, first->address);
+            ++length;
+          }
+          if (random() % 8 == 0) {
+            ASSERT_TRUE(other_queue.go_back());
+            break;
+          }
+          held.emplace_back(chain.id(), first->address.value);
+          answers[first->address.value] = length;
+          break;
+        }
+        case 2: {
+          if (held.empty()) break;
+          const auto which = random() % held.size();
+          ASSERT_TRUE(other_queue.stage_used(held[which].first, answers[held[which].second]));
+          held.erase(held.begin() + static_cast<std::ptrdiff_t>(which));
+          break;
+        }
+        default:
+          if (random() % 2 == 0) other_queue.publish();
+          while (const auto used = other.take_used()) {
+            ASSERT_EQ(sent.count(static_cast<std::uint16_t>(used->id)), 1U);
+            EXPECT_EQ(used->written, sent[static_cast<std::uint16_t>(used->id)].second);
+            sent.erase(static_cast<std::uint16_t>(used->id));
+            ++returned;
+          }
+      }
+      ASSERT_EQ(other_queue.in_flight(), held.size());
+    }
+    EXPECT_GT(returned, rounds / 50);
   }
 }
 
 TEST_P(QueueTest, UsedChainsMayComeBackInAnyOrder) {
   const auto first = add();
   const auto second = add();
-  pop_id();
-  pop_id();
-  ASSERT_TRUE(queue.push_used(second, 2));
-  ASSERT_TRUE(queue.push_used(first, 1));
-  EXPECT_EQ(driver.take_used(), (Used{second, 2}));
-  EXPECT_EQ(driver.take_used(), (Used{first, 1}));
+  const auto first_id = pop().id;
+  const auto second_id = pop().id;
+  ASSERT_TRUE(queue.push_used(second_id, 2));
+  EXPECT_EQ(queue.in_flight(), 1);
+  const auto early = driver.take_used();
+  EXPECT_EQ(early, in_order() ? std::nullopt : std::optional(Used{second.id, 2})) << "the driver sees them in order";
+  ASSERT_TRUE(queue.push_used(first_id, 1));
+  EXPECT_EQ(driver.take_used(), (Used{first.id, 1}));
+  EXPECT_EQ(driver.take_used(), in_order() ? std::optional(Used{second.id, 2}) : std::nullopt);
   EXPECT_EQ(driver.take_used(), std::nullopt);
   EXPECT_EQ(queue.in_flight(), 0);
 }
@@ -217,10 +307,11 @@ TEST_P(QueueTest, UsedChainsMayComeBackInAnyOrder) {
 TEST_P(QueueTest, ABatchIsSeenAtOnce) {
   add();
   add();
-  ASSERT_TRUE(queue.stage_used(pop_id(), 1));
-  ASSERT_TRUE(queue.stage_used(pop_id(), 2));
+  const auto before = queue.config().next_used;
+  ASSERT_TRUE(queue.stage_used(pop().id, 1));
+  ASSERT_TRUE(queue.stage_used(pop().id, 2));
   EXPECT_EQ(driver.used_index(), 0);
-  EXPECT_EQ(queue.config().next_used, 0) << "what is not published is not saved";
+  EXPECT_EQ(queue.config().next_used, before) << "what is not published is not saved";
   queue.publish();
   EXPECT_EQ(driver.used_index(), 2);
   queue.publish();
@@ -233,61 +324,101 @@ TEST_P(QueueTest, RefusesToPushWhatItNeverGave) {
   EXPECT_EQ(nothing.error().code(), Errc::bad_state);
   EXPECT_EQ(nothing.error().blame(), Blame::caller);
   add();
-  pop_id();
+  pop();
   const auto beyond = queue.push_used(4, 0);
   ASSERT_FALSE(beyond);
   EXPECT_EQ(beyond.error().code(), Errc::out_of_range);
   EXPECT_EQ(driver.used_index(), 0);
 }
 
+TEST_P(QueueTest, RefusesToPushAChainTwiceWhereItCanTell) {
+  if (!packed() && !in_order()) GTEST_SKIP() << "a split ring's queue keeps counts only";
+  add();
+  add();
+  const auto first = pop().id;
+  const auto second = pop().id;
+  ASSERT_TRUE(queue.push_used(second, 0));
+  const auto again = queue.push_used(second, 0);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code(), Errc::bad_state);
+  EXPECT_THAT(to_string(again.error()), HasSubstr("which is not in flight"));
+  const auto back = queue.go_back();
+  ASSERT_FALSE(back) << "the one popped last was pushed";
+  EXPECT_EQ(back.error().code(), Errc::bad_state);
+  ASSERT_TRUE(queue.push_used(first, 0));
+  EXPECT_EQ(driver.used_index(), 2);
+}
+
 TEST_P(QueueTest, GoesBackToWhatItPopped) {
   const auto first = add();
   const auto second = add();
-  pop_id();
-  pop_id();
+  pop();
+  pop();
   ASSERT_TRUE(queue.go_back());
-  EXPECT_EQ(pop_id(), second);
+  EXPECT_EQ(pop().address, second.address);
   ASSERT_TRUE(queue.go_back(2));
-  EXPECT_EQ(pop_id(), first);
-  EXPECT_EQ(pop_id(), second);
+  EXPECT_EQ(pop().address, first.address);
+  EXPECT_EQ(pop().address, second.address);
   EXPECT_FALSE(queue.go_back(3));
   EXPECT_EQ(queue.in_flight(), 2);
 }
 
 TEST_P(QueueTest, AJumpOfTheAvailableIndexIsAnErrorEachTime) {
+  if (packed()) GTEST_SKIP() << "it has none";
   driver.set_available_index(5);
   EXPECT_THAT(pop_error(), AllOf(HasSubstr("queue 0: available index 5"), HasSubstr("2.7.6")));
   EXPECT_THAT(pop_error(), HasSubstr("available index 5"));
+  driver.set_available_entry(1, 1);
   driver.set_available_index(4);
-  EXPECT_EQ(pop_id(), 0) << "a full ring is none";
+  EXPECT_EQ(pop().id, 0) << "a full ring is none";
 }
 
 TEST_P(QueueTest, ADecrementOfTheAvailableIndexIsAnError) {
+  if (packed()) GTEST_SKIP() << "it has none";
   add();
   add();
-  pop_id();
-  pop_id();
+  pop();
+  pop();
   driver.set_available_index(1);
   EXPECT_THAT(pop_error(), HasSubstr("available index 1"));
 }
 
 TEST_P(QueueTest, MoreInFlightThanTheQueueHoldsIsAnError) {
   for (int i = 0; i < 4; ++i) add();
-  for (int i = 0; i < 4; ++i) pop_id();
-  driver.make_available(0);  // a head that is in flight
+  std::uint16_t first = pop().id;
+  for (int i = 0; i < 3; ++i) pop();
+  if (packed()) {
+    driver.offer({{0x1000, 1, 0, 9}});  // over the first, which the device has
+    EXPECT_THAT(pop_error(), AllOf(HasSubstr("descriptor 0 takes more than the 0 of 4"), HasSubstr("2.8.17")));
+    EXPECT_THAT(pop_error(), HasSubstr("descriptor 0"));
+    return;
+  }
+  driver.make_available(first);  // a head that is in flight
   EXPECT_THAT(pop_error(), HasSubstr("4 in flight"));
-  ASSERT_TRUE(queue.push_used(0, 0));
-  EXPECT_EQ(pop_id(), 0) << "now there is room";
+  ASSERT_TRUE(queue.push_used(first, 0));
+  EXPECT_EQ(pop().id, first) << "now there is room";
+}
+
+TEST_P(QueueTest, AHeadThatIsInFlightIsAnErrorInOrder) {
+  if (packed() || !in_order()) GTEST_SKIP() << "there are no heads, or they are not told apart";
+  const auto first = add();
+  pop();
+  driver.make_available(first.id);
+  EXPECT_THAT(pop_error(), HasSubstr("names descriptor 0, which is in flight"));
+  EXPECT_THAT(pop_error(), HasSubstr("names descriptor 0, which is in flight"));
+  ASSERT_TRUE(queue.push_used(first.id, 0));
+  EXPECT_EQ(pop().id, first.id);
 }
 
 TEST_P(QueueTest, AHeadBeyondTheTableIsAnErrorEachTime) {
+  if (packed()) GTEST_SKIP() << "there are no heads";
   driver.make_available(4);
   EXPECT_THAT(pop_error(), HasSubstr("names descriptor 4 of 4"));
   EXPECT_THAT(pop_error(), HasSubstr("names descriptor 4 of 4"));
 }
 
 TEST_P(QueueTest, WhatIsWrittenToTheUsedRingIsMarkedDirty) {
-  if (GetParam() != test::Pages::host) GTEST_SKIP() << "nothing is tracked in another domain's pages";
+  if (GetParam().pages != test::Pages::host) GTEST_SKIP() << "nothing is tracked in another domain's pages";
   memory::DirtyBitmap& dirty = *guest.memory().regions()[0]->dirty();
   const auto page = driver.device_area().value / memory::DirtyBitmap::page_size;
   const auto marked = [&] {
@@ -296,7 +427,7 @@ TEST_P(QueueTest, WhatIsWrittenToTheUsedRingIsMarkedDirty) {
     return is;
   };
   add();
-  const auto id = pop_id();
+  const auto id = pop().id;
   dirty.clear();
   ASSERT_TRUE(queue.stage_used(id, 0));
   queue.publish();
@@ -344,45 +475,51 @@ TEST(QueueDirty, AUsedRingOverSeveralPagesIsMarkedWhereItWasWritten) {
 
 TEST_P(QueueTest, SavesAndRestores) {
   add();
-  add();
-  ASSERT_TRUE(queue.push_used(pop_id(), 0));
+  const auto second = add();
+  ASSERT_TRUE(queue.push_used(pop().id, 0));
   const QueueConfig saved = queue.config();
-  EXPECT_EQ(saved.next_available, 1);
-  EXPECT_EQ(saved.next_used, 1);
+  const std::uint16_t place = packed() ? abi::packed_wrap | 1 : 1;
+  EXPECT_EQ(saved.next_available, place);
+  EXPECT_EQ(saved.next_used, place);
   auto expected = driver.config();
-  expected.next_available = expected.next_used = 1;
+  expected.next_available = expected.next_used = place;
   EXPECT_EQ(saved, expected);
 
-  Queue restored = *Queue::create(saved, guest.map());
-  EXPECT_TRUE(restored.should_notify()) << "whether the driver was told is not known";
-  EXPECT_FALSE(restored.should_notify());
-  EXPECT_EQ((*restored.pop())->id(), 1);
-  ASSERT_TRUE(restored.push_used(1, 9));
-  EXPECT_EQ(driver.used_entry(1), (Used{1, 9}));
+  queue = *Queue::create(saved, guest.map());
+  EXPECT_TRUE(queue.should_notify()) << "whether the driver was told is not known";
+  EXPECT_FALSE(queue.should_notify());
+  const auto popped = pop();
+  EXPECT_EQ(popped.address, second.address);
+  ASSERT_TRUE(queue.push_used(popped.id, 9));
+  EXPECT_EQ(driver.used_entry(1), (Used{second.id, 9}));
 }
 
 TEST_P(QueueTest, MovesWithItsPlace) {
   add();
-  add();
-  pop_id();
+  const auto second = add();
+  pop();
   Queue moved = std::move(queue);
-  EXPECT_EQ((*moved.pop())->id(), 1);
+  auto chain = **moved.pop();
   queue = std::move(moved);
+  EXPECT_EQ((*chain.next())->address.value, second.address);
+  ASSERT_TRUE(queue.push_used(chain.id(), 0));
   EXPECT_TRUE(empty());
 }
 
-class QueueMemory : public testing::TestWithParam<test::Pages> {
+class QueueMemory : public testing::TestWithParam<test::RingPlace> {
  protected:
-  TestGuest guest{TestGuest::default_size, {0}, false, GetParam()};
+  TestGuest guest{TestGuest::default_size, {0}, false, GetParam().pages};
 };
-INSTANTIATE_TEST_SUITE_P(Pages, QueueMemory, testing::ValuesIn(test::all_pages()),
-                         [](const auto& pages) { return to_string(pages.param); });
+INSTANTIATE_TEST_SUITE_P(Rings, QueueMemory,
+                         testing::ValuesIn(test::places_of({test::split_ring, test::packed_ring,
+                                                            test::packed_in_order})),
+                         [](const auto& place) { return to_string(place.param); });
 
 TEST_P(QueueMemory, FollowsTheMapAndKeepsWhatIsInFlight) {
-  Driver driver(guest, 4);
+  Driver driver(guest, 4, GetParam().ring.features);
   Queue queue = driver.queue();
   const auto text = guest.place("buffer");
-  driver.add({{text, 6, false}});
+  const auto id = driver.add({{text, 6, false}});
   const Chain chain = **queue.pop();
   const std::weak_ptr<const memory::GuestMemory> old = queue.memory();
 
@@ -393,7 +530,7 @@ TEST_P(QueueMemory, FollowsTheMapAndKeepsWhatIsInFlight) {
   ASSERT_TRUE(chain.memory().read(text, std::as_writable_bytes(std::span(out))));
   EXPECT_EQ(out, "buffer");
   ASSERT_TRUE(queue.push_used(chain.id(), 0));
-  EXPECT_EQ(driver.take_used(), (Used{0, 0}));
+  EXPECT_EQ(driver.take_used(), (Used{*id, 0}));
   // The guest object still holds the first snapshot; with only that left, the queue has let go.
   EXPECT_EQ(old.use_count(), 1);
 }
@@ -401,7 +538,7 @@ TEST_P(QueueMemory, FollowsTheMapAndKeepsWhatIsInFlight) {
 TEST_P(QueueMemory, ARingWhoseMemoryGoesIsAnErrorAndNoAccess) {
   const GuestRange range{{1ULL << 32}, 65536};
   ASSERT_TRUE(guest.map()->insert(*memory::Region::create(range.start, *memory::Mapping::anonymous(range.size))));
-  Driver driver(guest, 4);
+  Driver driver(guest, 4, GetParam().ring.features);
   driver.add({{{0x1000}, 1, true}});
   auto config = driver.config();
   config.device_area = range.start;

@@ -69,7 +69,8 @@ class TwoThreads : public testing::TestWithParam<std::uint64_t> {};
 TEST_P(TwoThreads, DriverAndDeviceLoseNoChainNoKickAndNoInterrupt) {
   TestGuest guest;
   constexpr std::uint16_t size = 16;
-  Driver driver(guest, size, GetParam(), 65'000);
+  const bool packed = (GetParam() & abi::f_ring_packed) != 0;
+  Driver driver(guest, size, GetParam(), packed ? std::uint16_t{9} : std::uint16_t{65'000});
   const Signal kick;
   const Signal interrupt;
   std::uint64_t interrupts = 0;
@@ -127,7 +128,10 @@ TEST_P(TwoThreads, DriverAndDeviceLoseNoChainNoKickAndNoInterrupt) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Features, TwoThreads,
-                         testing::Values(0, abi::f_event_idx, abi::f_indirect_desc, Driver::all_features));
+                         testing::Values(0, abi::f_event_idx, abi::f_indirect_desc, Driver::all_features,
+                                         Driver::all_features | abi::f_in_order, abi::f_ring_packed,
+                                         abi::f_ring_packed | abi::f_event_idx, Driver::packed_features,
+                                         Driver::known_features));
 
 }  // namespace
 }  // namespace trivet::virtio

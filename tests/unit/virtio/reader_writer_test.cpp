@@ -19,7 +19,7 @@ using test::Driver;
 using test::TestGuest;
 using testing::HasSubstr;
 
-class ReaderWriterTest : public testing::TestWithParam<test::Pages> {
+class ReaderWriterTest : public testing::TestWithParam<test::RingPlace> {
  protected:
   Chain make(const std::vector<Driver::Buffer>& buffers, bool indirect = false) {
     EXPECT_TRUE(indirect ? driver.add_indirect(buffers) : driver.add(buffers));
@@ -55,14 +55,20 @@ class ReaderWriterTest : public testing::TestWithParam<test::Pages> {
   }
   static ConstBytes bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
-  TestGuest guest{TestGuest::default_size, {0}, true, GetParam()};
-  Driver driver{guest, 128};
+  TestGuest guest{TestGuest::default_size, {0}, true, GetParam().pages};
+  Driver driver{guest, 128, GetParam().ring.features};
   Queue queue = driver.queue();
   std::vector<Driver::Buffer> answer;
 };
 
-INSTANTIATE_TEST_SUITE_P(Pages, ReaderWriterTest, testing::ValuesIn(test::all_pages()),
-                         [](const auto& pages) { return to_string(pages.param); });
+/// Whose descriptors the driver may still change: a packed ring's are copied.
+class SplitReaderWriterTest : public ReaderWriterTest {};
+
+INSTANTIATE_TEST_SUITE_P(Rings, ReaderWriterTest,
+                         testing::ValuesIn(test::places_of({test::split_ring, test::packed_ring})),
+                         [](const auto& place) { return to_string(place.param); });
+INSTANTIATE_TEST_SUITE_P(Rings, SplitReaderWriterTest, testing::ValuesIn(test::places_of({test::split_ring})),
+                         [](const auto& place) { return to_string(place.param); });
 
 TEST_P(ReaderWriterTest, AnyLayoutReadsAndWritesTheSame) {
   const std::string request = "a header of 17 b.and its payload";
@@ -172,7 +178,7 @@ TEST_P(ReaderWriterTest, SlicesAreTheBuffersAndMoveOn) {
 
   Writer writer = *Writer::create(chain);
   auto* const dirty = guest.memory().regions()[0]->dirty();
-  EXPECT_EQ(dirty != nullptr, GetParam() == test::Pages::host);
+  EXPECT_EQ(dirty != nullptr, GetParam().pages == test::Pages::host);
   if (dirty != nullptr) dirty->clear();
   ASSERT_EQ(*writer.slices(10, runs), 3U);
   EXPECT_EQ(writer.written(), 0U) << "the caller knows what became of them";
@@ -226,7 +232,7 @@ TEST_P(ReaderWriterTest, BuffersOutsideMemoryOrReadOnlyAreErrors) {
   EXPECT_EQ(wrapping.left(), 4U);
 }
 
-TEST_P(ReaderWriterTest, ABrokenChainIsRefusedBeforeAnyWork) {
+TEST_P(SplitReaderWriterTest, ABrokenChainIsRefusedBeforeAnyWork) {
   driver.set_descriptor(0, {0x1000, 4, abi::desc_f_next, 1});
   driver.set_descriptor(1, {0x2000, 4, std::uint16_t(abi::desc_f_next | abi::desc_f_write), 200});
   driver.make_available(0);
@@ -235,7 +241,7 @@ TEST_P(ReaderWriterTest, ABrokenChainIsRefusedBeforeAnyWork) {
   EXPECT_THAT(to_string(Writer::create(chain).error()), HasSubstr("descriptor 200"));
 }
 
-TEST_P(ReaderWriterTest, DescriptorsThatChangeAfterTheCheckAreCheckedAgain) {
+TEST_P(SplitReaderWriterTest, DescriptorsThatChangeAfterTheCheckAreCheckedAgain) {
   const auto text = guest.place("abcdefgh");
   const auto chain = make({{text, 4, false}, {text, 4, false}, {text, 4, true}});
   Reader reader = *Reader::create(chain);
@@ -256,7 +262,7 @@ TEST_P(ReaderWriterTest, DescriptorsThatChangeAfterTheCheckAreCheckedAgain) {
   EXPECT_THAT(to_string(Reader::create(mixed)->take(1).error()), HasSubstr("0 bytes to read"));
 }
 
-TEST_P(ReaderWriterTest, TablesThatChangeAfterTheCheckAreCheckedAgain) {
+TEST_P(SplitReaderWriterTest, TablesThatChangeAfterTheCheckAreCheckedAgain) {
   const auto text = guest.place("abcdefgh");
   const auto entry = [&](GuestAddress table, std::uint64_t index, std::uint32_t length, std::uint16_t flags,
                          std::uint16_t next) {
@@ -292,13 +298,46 @@ TEST_P(ReaderWriterTest, TablesThatChangeAfterTheCheckAreCheckedAgain) {
   EXPECT_THAT(read(lost, 8), HasSubstr("outside memory"));
 }
 
-TEST_P(ReaderWriterTest, WhatIsSkippedIsCheckedAgainToo) {
+TEST_P(SplitReaderWriterTest, WhatIsSkippedIsCheckedAgainToo) {
   const auto text = guest.place("abcdefgh");
   const auto chain = make({{text, 4, false}, {text, 4, false}});
   Reader reader = *Reader::create(chain);
   driver.set_descriptor(chain.id(), {text.value, 4, 0, 0});
   ASSERT_TRUE(reader.skip(4)) << "the first buffer is the one that was checked";
   EXPECT_THAT(to_string(reader.skip(1).error()), HasSubstr("changed"));
+}
+
+/// Of a packed ring only tables can change.
+TEST(PackedReaderWriter, TablesThatChangeAfterTheCheckAreCheckedAgain) {
+  TestGuest guest;
+  Driver driver(guest, 8, Driver::packed_features);
+  Queue queue = driver.queue();
+  const auto text = guest.place("abcdefgh");
+  const auto table = guest.allocate(3 * 16);
+  const auto entry = [&](std::uint64_t index, std::uint32_t length, std::uint16_t flags) {
+    const abi::PvirtqDesc raw{abi::le64(text.value), abi::le32(length), abi::le16(0xffff), abi::le16(flags)};
+    ASSERT_TRUE(guest.memory().write_object({table.value + 16 * index}, raw));
+  };
+  const auto fresh = [&] {
+    entry(0, 4, 0);
+    entry(1, 4, 0);
+    entry(2, 4, abi::desc_f_write);
+    driver.offer({{table.value, 3 * 16, abi::desc_f_indirect, 0}});
+    return *Reader::create(**queue.pop());
+  };
+  std::array<std::byte, 8> out{};
+  Reader kept = fresh();
+  EXPECT_TRUE(kept.read(out));
+  Reader flipped = fresh();
+  entry(1, 4, abi::desc_f_write);
+  EXPECT_THAT(to_string(flipped.read(out).error()), HasSubstr("changed"));
+  Reader shrunk = fresh();
+  entry(1, 3, 0);
+  EXPECT_THAT(to_string(shrunk.read(out).error()), HasSubstr("changed"));
+  Reader grown = fresh();
+  entry(1, 100, 0);
+  EXPECT_TRUE(grown.read(out)) << "no more than what was there when it was checked";
+  EXPECT_EQ(grown.left(), 0U);
 }
 
 TEST_P(ReaderWriterTest, ACursorHasNoRunBeyondItsEnd) {

@@ -32,7 +32,7 @@ struct Descriptor {
 /// to another thread.
 class Chain {
  public:
-  /// The head: what `Queue::push_used` wants back.
+  /// What `Queue::push_used` wants back: of a split ring the head, of a packed one the queue's own number.
   [[nodiscard]] std::uint16_t id() const noexcept { return origin_.head(); }
   /// The index of the queue it came from.
   [[nodiscard]] unsigned queue() const noexcept { return origin_.queue(); }
@@ -49,19 +49,25 @@ class Chain {
 
   enum class Step : std::uint8_t { descriptor, end, fault };
 
+  /// Which table is walked. Entries of all but the first two take the rare way, `unusual_words`.
+  enum class Table : std::uint8_t { ring, indirect, on_demand, packed, packed_on_demand };
+
   /// Where a chain begins: all that one takes to walk it. Three words, so that it is cheap to keep.
   struct Origin {
     const memory::GuestMemory* memory;
-    const std::byte* table;  ///< the ring's
+    const std::byte* table;  ///< a split ring's, or the queue's copies of a packed one's
     std::uint64_t numbers;   ///< those below, of which all but the head are the queue's
 
-    static constexpr std::uint64_t pack(std::uint16_t queue, std::uint16_t size, bool indirect_allowed) noexcept {
-      return std::uint64_t{queue} << 16 | std::uint64_t{size} << 32 | std::uint64_t{indirect_allowed} << 48;
+    static constexpr std::uint64_t pack(std::uint16_t queue, std::uint16_t size, bool indirect_allowed,
+                                        bool packed) noexcept {
+      return std::uint64_t{queue} << 16 | std::uint64_t{size} << 32 | std::uint64_t{indirect_allowed} << 48 |
+             std::uint64_t{packed} << 49;
     }
     [[nodiscard]] std::uint16_t head() const noexcept { return static_cast<std::uint16_t>(numbers); }
     [[nodiscard]] std::uint16_t queue() const noexcept { return static_cast<std::uint16_t>(numbers >> 16); }
     [[nodiscard]] std::uint16_t size() const noexcept { return static_cast<std::uint16_t>(numbers >> 32); }
     [[nodiscard]] bool indirect_allowed() const noexcept { return (numbers >> 48 & 1) != 0; }
+    [[nodiscard]] bool packed() const noexcept { return (numbers >> 49 & 1) != 0; }
   };
 
   Chain() noexcept {}  // NOLINT(modernize-use-equals-default): nothing yet, and nothing is written
@@ -73,9 +79,9 @@ class Chain {
         left_(origin.size()),
         next_(origin.head()),
         flags_(abi::desc_f_next),
-        mapped_entries_(0),
+        unusual_entries_(0),
         rule_(Rule::none),
-        in_indirect_(false) {}
+        kind_(Table::ring) {}
 
   Step step(Descriptor& out) noexcept;
 
@@ -91,13 +97,17 @@ class Chain {
     std::uint64_t rest;
     Rule broken;
   };
-  /// One of a table that is mapped on demand. Such a table has no host address: table_ holds the bits of its guest
-  /// address and table_size_ is 0, so that the others pay nothing.
-  [[nodiscard]] static Words mapped_words(const memory::GuestMemory& memory, std::uint64_t table, std::uint32_t entries,
-                                          std::uint32_t index) noexcept;
+  /// One of a table that is mapped on demand or packed (2.8.7), in the form that a split table has. table_size_ is 0
+  /// then, so that the others pay nothing, and table_ holds the bits of a guest address where there is no host address.
+  [[nodiscard]] static Words unusual_words(const memory::GuestMemory& memory, const std::byte* table, Table kind,
+                                           std::uint32_t entries, std::uint32_t index) noexcept;
   [[nodiscard]] bool is_broken() const noexcept { return rule_ != Rule::none; }
   [[nodiscard]] Fault fault() const noexcept {
-    return {rule_, in_indirect_, origin_.queue(), {origin_.head(), static_cast<std::uint16_t>(next_), 0, 0}, bytes_};
+    return {rule_,
+            kind_ != Table::ring,
+            origin_.queue(),
+            {origin_.head(), static_cast<std::uint16_t>(next_), 0, 0},
+            bytes_};
   }
   Step fail(Rule rule, std::uint64_t value) noexcept {
     rule_ = rule;
@@ -107,15 +117,15 @@ class Chain {
   }
 
   Origin origin_;
-  const std::byte* table_;        // where the table that is walked lies in this process; or see mapped_words
-  std::uint64_t bytes_;           // so far; after a fault, the value that broke the rule
-  std::uint32_t table_size_;      // entries
-  std::uint32_t left_;            // buffers that may still come
-  std::uint32_t next_;            // after a fault, the descriptor that broke the rule
-  std::uint32_t flags_;           // of the descriptor before: WRITE; NEXT unless the chain ended
-  std::uint16_t mapped_entries_;  // of a table that is mapped on demand
+  const std::byte* table_;         // where the table that is walked lies in this process; or see unusual_words
+  std::uint64_t bytes_;            // so far; after a fault, the value that broke the rule
+  std::uint32_t table_size_;       // entries
+  std::uint32_t left_;             // buffers that may still come
+  std::uint32_t next_;             // after a fault, the descriptor that broke the rule
+  std::uint32_t flags_;            // of the descriptor before: WRITE; NEXT unless the chain ended
+  std::uint16_t unusual_entries_;  // of a table whose table_size_ is 0
   Rule rule_;
-  bool in_indirect_;
+  Table kind_;
 };
 
 [[gnu::always_inline]] inline bool Chain::enter(std::uint64_t address, std::uint32_t length,
@@ -123,23 +133,29 @@ class Chain {
   // The write flag of such a descriptor is ignored (2.7.5.3.2).
   const auto broken = [this](Rule rule, std::uint64_t value = 0) { return fail(rule, value) != Step::fault; };
   if (!origin_.indirect_allowed()) return broken(Rule::indirect_not_negotiated);
-  if (in_indirect_) return broken(Rule::indirect_nested);
+  if (kind_ != Table::ring) return broken(Rule::indirect_nested);
   if ((flags & abi::desc_f_next) != 0) return broken(Rule::indirect_with_next);
+  if (origin_.packed() && left_ != origin_.size()) return broken(Rule::indirect_not_alone);
   if (length == 0) return broken(Rule::indirect_empty);
   if (length % sizeof(abi::VirtqDesc) != 0) return broken(Rule::indirect_ragged, length);
   const auto entries = length / std::uint32_t{sizeof(abi::VirtqDesc)};
   if (entries > abi::max_queue_size) return broken(Rule::indirect_too_long, entries);
-  if (const auto table = origin_.memory->find({{address}, length}, memory::Permission::read)) [[likely]] {
-    table_ = table->host();
+  const auto table = origin_.memory->find({{address}, length}, memory::Permission::read);
+  if (!table && !is_mapped_on_demand(*origin_.memory, address, length)) {
+    return broken(Rule::indirect_outside_memory, address);
+  }
+  table_ = table ? table->host() : std::bit_cast<const std::byte*>(address);
+  table_size_ = 0;
+  unusual_entries_ = static_cast<std::uint16_t>(entries);
+  if (origin_.packed()) {
+    kind_ = table ? Table::packed : Table::packed_on_demand;
+  } else if (table) [[likely]] {
+    kind_ = Table::indirect;
     table_size_ = entries;
   } else {
-    if (!is_mapped_on_demand(*origin_.memory, address, length)) return broken(Rule::indirect_outside_memory, address);
-    table_ = std::bit_cast<const std::byte*>(address);
-    table_size_ = 0;
-    mapped_entries_ = static_cast<std::uint16_t>(entries);
+    kind_ = Table::on_demand;
   }
   next_ = 0;
-  in_indirect_ = true;
   return true;
 }
 
@@ -153,8 +169,8 @@ class Chain {
       address = memory::load_unaligned_at<std::uint64_t>(at);
       rest = memory::load_unaligned_at<std::uint64_t>(at + 8);
     } else {
-      if (!memory::maps_on_demand || table_size_ != 0) return fail(Rule::next_beyond_table, next_);
-      const Words words = mapped_words(*origin_.memory, std::bit_cast<std::uint64_t>(table_), mapped_entries_, next_);
+      if (table_size_ != 0) return fail(Rule::next_beyond_table, next_);
+      const Words words = unusual_words(*origin_.memory, table_, kind_, unusual_entries_, next_);
       if (words.broken != Rule::none) return fail(words.broken, words.address);
       address = words.address;
       rest = words.rest;

@@ -43,9 +43,9 @@ class TransportWiring {
 ///
 /// The driver is taken strictly: what may not be written now keeps its value, which is logged; a status is taken only
 /// if it adds the next bits in order; features only with DRIVER, queues only with FEATURES_OK. What breaks the device's
-/// rules once it runs sets DEVICE_NEEDS_RESET, here and nowhere else. Thread rule: `status`, `kick`, `refuse` and
-/// `host_error` from any thread; all else with `lock` held. What activates, stops or resets waits for the executor.
-/// Destroy it as DeviceHost says, when no vCPU can call any more.
+/// rules once it runs sets DEVICE_NEEDS_RESET, here and nowhere else. Thread rule: `status`, `features`, `kick`,
+/// `refuse` and `host_error` from any thread; all else with `lock` held. What activates, stops or resets waits for the
+/// executor. Destroy it as DeviceHost says, when no vCPU can call any more.
 class DriverSide final : private DeviceHome {
  public:
   /// The size that a queue has until the driver writes one.
@@ -58,6 +58,8 @@ class DriverSide final : private DeviceHome {
     boost::asio::any_io_executor executor{};  ///< see DeviceHost
     ErrorLog log{};
     FirstSize first_size = FirstSize::none;
+    std::uint64_t transport_features = 0;  ///< that this transport adds to those of all
+    std::uint64_t withheld_features = 0;   ///< of rings and transports, not to be offered
   };
 
   /// What the driver wrote of one queue.
@@ -82,6 +84,8 @@ class DriverSide final : private DeviceHome {
   [[nodiscard]] unsigned queue_count() const noexcept { return static_cast<unsigned>(queues_.size()); }
   /// Status bits as the driver reads them.
   [[nodiscard]] std::uint32_t status() const noexcept { return status_.load(std::memory_order_acquire); }
+  /// What was negotiated, from FEATURES_OK to the reset; else 0. Any thread.
+  [[nodiscard]] std::uint64_t features() const noexcept { return agreed_.load(std::memory_order_acquire); }
 
   /// \name Registers
   /// @{
@@ -148,6 +152,7 @@ class DriverSide final : private DeviceHome {
   std::vector<std::optional<virtio::Queue>> waiting_;  // enabled, until DRIVER_OK hands them over
   bool loop_ended_ = false;
   std::atomic<std::uint32_t> status_{0};
+  std::atomic<std::uint64_t> agreed_{0};
   std::atomic<std::uint32_t> refused_{0};
 };
 

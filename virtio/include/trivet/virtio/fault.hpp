@@ -16,6 +16,8 @@ enum class Rule : std::uint8_t {
   memory_gone,
   available_index_jumps,
   head_beyond_table,
+  head_in_flight,
+  more_than_is_free,
   // of a chain
   next_beyond_table,
   longer_than_queue,
@@ -24,6 +26,7 @@ enum class Rule : std::uint8_t {
   indirect_not_negotiated,
   indirect_nested,
   indirect_with_next,
+  indirect_not_alone,
   indirect_empty,
   indirect_ragged,
   indirect_too_long,

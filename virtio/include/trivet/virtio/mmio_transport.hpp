@@ -30,10 +30,12 @@ struct MmioConfig {
   InterruptLine* interrupt = nullptr;       ///< an edge for each notification
   Doorbells* doorbells = nullptr;           ///< null: each kick takes the way through `write`
   ErrorLog log{};
+  std::uint64_t withheld_features = 0;  ///< of rings and transports, not to be offered
 };
 
 /// A virtio device behind a page of registers: the MMIO transport, version 2 (virtio 1.2, 4.2), with
-/// VIRTIO_F_RING_RESET.
+/// VIRTIO_F_RING_RESET; with VIRTIO_F_NOTIFICATION_DATA where there are no doorbells, which match a queue's index and
+/// nothing more.
 ///
 /// How strictly the driver is taken is DriverSide's. Thread rule: `read`, `write`: any thread, many at once; a write
 /// that activates or resets waits for the executor. Destroy it as DeviceHost says, when no vCPU can call any more.
@@ -77,7 +79,7 @@ class MmioTransport final : private TransportWiring {
   bool write_queue_register(std::uint32_t offset, std::uint32_t value) noexcept;
   void write_queue_ready(std::uint32_t value);
   void write_queue_reset(std::uint32_t value);
-  void notify(std::uint32_t queue) noexcept;
+  void notify(std::uint32_t value) noexcept;
   void interrupt(std::uint32_t cause) noexcept;
 
   void used(unsigned queue) noexcept override;

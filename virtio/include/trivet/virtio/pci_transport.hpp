@@ -34,12 +34,13 @@ struct PciConfig {
   InterruptLine* line = nullptr;            ///< level-triggered, for drivers without MSI-X; null: there is no INTx
   Doorbells* doorbells = nullptr;           ///< null: each kick takes the way through `write_bar`
   ErrorLog log{};
+  std::uint64_t withheld_features = 0;  ///< of rings and transports, not to be offered
 };
 
 /// A virtio device as a PCI function: the PCI transport, modern only (virtio 1.2, 4.1), with MSI-X and
-/// VIRTIO_F_RING_RESET. One 32-bit BAR holds all structures, each in a page of its own; each queue has a notification
-/// address of its own. It knows its bus only as a BarListener: who owns it, and by which mechanism the guest reaches
-/// it, is not its business.
+/// VIRTIO_F_RING_RESET, NOTIFICATION_DATA and NOTIF_CONFIG_DATA. One 32-bit BAR holds all structures, each in a page of
+/// its own; each queue has a notification address of its own. It knows its bus only as a BarListener: who owns it, and
+/// by which mechanism the guest reaches it, is not its business.
 ///
 /// How strictly the driver is taken is DriverSide's. A vector that cannot be mapped reads back as VIRTIO_MSI_NO_VECTOR
 /// (4.1.5.1.2). Thread rule: as pci::Function; an access that activates or resets, or moves the BAR of a running

@@ -156,15 +156,15 @@ class DeviceBench {
   }
   /// Places a ring and enables it.
   Driver& add_queue(unsigned index, std::uint16_t size) {
-    auto& driver = *(drivers_[index] = std::make_unique<Driver>(guest, size, features_ & Driver::all_features));
+    auto& driver = *(drivers_[index] = std::make_unique<Driver>(guest, size, features_ & Driver::known_features));
     describe_queue(index, driver);
     enable_queue(index);
     return driver;
   }
   void set_driver_ok() { set_status(15); }
-  /// With all that is offered, and one queue of each index below `queues`.
+  /// With all that is offered and wanted, and one queue of each index below `queues`.
   void start(unsigned queues, std::uint16_t size = 16, std::uint64_t without = 0) {
-    if (!negotiate(offered() & ~without)) throw std::runtime_error("FEATURES_OK was refused");
+    if (!negotiate(offered() & ~without & ~unwanted)) throw std::runtime_error("FEATURES_OK was refused");
     for (unsigned i = 0; i < queues; ++i) add_queue(i, size);
     set_driver_ok();
   }
@@ -209,6 +209,8 @@ class DeviceBench {
     return false;
   }
 
+  /// What `start` does not accept: the tests' own choice of the ring.
+  std::uint64_t unwanted = virtio::abi::f_ring_packed | virtio::abi::f_in_order;
   TestGuest guest;
   /// Every notification of the device, whatever it came by.
   CountingLine line;
@@ -217,6 +219,18 @@ class DeviceBench {
  protected:
   explicit DeviceBench(bool track_dirty)
       : guest(TestGuest::default_size, {0}, track_dirty), work_(loop.get_executor()) {}
+
+  [[nodiscard]] bool has(std::uint64_t feature) const noexcept { return (features_ & feature) != 0; }
+  /// What a driver writes to notify: with VIRTIO_F_NOTIFICATION_DATA also where it stands (virtio 1.2, 2.9).
+  [[nodiscard]] std::uint32_t notification(unsigned index, std::uint32_t name) {
+    if (!has(virtio::abi::f_notification_data)) return name;
+    const auto found = drivers_.find(index);
+    if (found == drivers_.end()) return name;
+    const Driver& driver = *found->second;
+    const std::uint32_t place = driver.packed() ? driver.next_place() : driver.available_index();
+    // Bit 15 of a place is the wrap counter, and of an index its highest bit: the highest bit of the word either way.
+    return name | place << 16;
+  }
 
   /// The driver has said DRIVER; a home whose interrupts need more than a line sets them up.
   virtual void prepare_interrupts() {}

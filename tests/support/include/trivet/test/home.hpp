@@ -6,21 +6,14 @@
 
 namespace trivet::test {
 
-/// The homes that a device's tests run in.
-enum class Home { mmio, pci, vhost_user };
-
-inline constexpr std::array all_homes{Home::mmio, Home::pci, Home::vhost_user};
+/// The homes that a device's tests run in, and the rings that its driver takes there: split ones unless said.
+enum class Home { mmio, pci, mmio_packed, pci_packed_in_order, vhost_user };
+inline constexpr std::array all_homes{Home::mmio, Home::pci, Home::mmio_packed, Home::pci_packed_in_order,
+                                      Home::vhost_user};
 
 inline const char* name(Home home) {
-  switch (home) {
-    case Home::mmio:
-      return "Mmio";
-    case Home::pci:
-      return "Pci";
-    case Home::vhost_user:
-      break;
-  }
-  return "VhostUser";
+  constexpr std::array names{"Mmio", "Pci", "MmioPacked", "PciPackedInOrder", "VhostUser"};
+  return names.at(static_cast<std::size_t>(home));
 }
 inline void PrintTo(Home home, std::ostream* out) {
   *out << name(home);

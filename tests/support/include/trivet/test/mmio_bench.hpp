@@ -12,14 +12,16 @@ class MmioBench final : public DeviceBench {
  public:
   static constexpr std::uint64_t base = 0xd0000000;
 
-  explicit MmioBench(std::unique_ptr<virtio::Device> device, Doorbells* doorbells = nullptr, bool track_dirty = false)
+  explicit MmioBench(std::unique_ptr<virtio::Device> device, Doorbells* doorbells = nullptr, bool track_dirty = false,
+                     std::uint64_t withheld = 0)
       : DeviceBench(track_dirty) {
     auto made = virtio::MmioTransport::create(std::move(device), {.base = {base},
                                                                   .memory = guest.map(),
                                                                   .executor = loop.get_executor(),
                                                                   .interrupt = &line,
                                                                   .doorbells = doorbells,
-                                                                  .log = [this](const Error& error) { note(error); }});
+                                                                  .log = [this](const Error& error) { note(error); },
+                                                                  .withheld_features = withheld});
     if (!made) throw std::runtime_error(to_string(made.error()));
     transport = std::move(*made);
     start_loop();
@@ -71,7 +73,7 @@ class MmioBench final : public DeviceBench {
     write(0x30, index);
     write(0xc0, 1);
   }
-  void kick(unsigned index) override { write(0x50, index); }
+  void kick(unsigned index) override { write(0x50, notification(index, index)); }
   [[nodiscard]] std::uint32_t generation() override { return read(0xfc); }
   bool take_config_change() override {
     const bool changed = (read(0x60) & virtio::abi::interrupt_config) != 0;

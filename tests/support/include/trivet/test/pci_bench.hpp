@@ -16,7 +16,7 @@ class PciBench final : public DeviceBench {
   static constexpr std::uint32_t first_data = 0x40;
 
   explicit PciBench(std::unique_ptr<virtio::Device> device, Doorbells* doorbells = nullptr, bool track_dirty = false,
-                    InterruptLine* intx = nullptr)
+                    InterruptLine* intx = nullptr, std::uint64_t withheld = 0)
       : DeviceBench(track_dirty) {
     router.on_raise = [this] { (void)line.signal(); };
     auto made = virtio::PciTransport::create(std::move(device), {.memory = guest.map(),
@@ -25,7 +25,8 @@ class PciBench final : public DeviceBench {
                                                                  .requester = 0x18,
                                                                  .line = intx,
                                                                  .doorbells = doorbells,
-                                                                 .log = [this](const Error& error) { note(error); }});
+                                                                 .log = [this](const Error& error) { note(error); },
+                                                                 .withheld_features = withheld});
     if (!made) throw std::runtime_error(to_string(made.error()));
     transport = std::move(*made);
     start_loop();
@@ -117,7 +118,11 @@ class PciBench final : public DeviceBench {
   }
   void kick(unsigned index) override {
     select(index);
-    set_bar(notify_at + std::uint64_t{common<std::uint16_t>(0x1e)} * multiplier, static_cast<std::uint16_t>(index));
+    const auto at = notify_at + std::uint64_t{common<std::uint16_t>(0x1e)} * multiplier;
+    // 4.1.5.2: the device says what the driver calls the queue.
+    const std::uint32_t name = has(virtio::abi::f_notif_config_data) ? common<std::uint16_t>(0x38) : index;
+    if (has(virtio::abi::f_notification_data)) return set_bar(at, notification(index, name));
+    set_bar(at, static_cast<std::uint16_t>(name));
   }
   [[nodiscard]] std::uint32_t generation() override { return common<std::uint8_t>(0x15); }
   bool take_config_change() override {

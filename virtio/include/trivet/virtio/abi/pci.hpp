@@ -55,7 +55,7 @@ struct PciCfgCap {
 };
 static_assert(sizeof(PciCfgCap) == 20 && offsetof(PciCfgCap, pci_cfg_data) == 16);
 
-/// 4.1.4.3 struct virtio_pci_common_cfg
+/// 4.1.4.3 struct virtio_pci_common_cfg; queue_notif_config_data is named as in 1.3.
 struct PciCommonCfg {
   le32 device_feature_select;
   le32 device_feature;
@@ -73,7 +73,7 @@ struct PciCommonCfg {
   le64 queue_desc;
   le64 queue_driver;
   le64 queue_device;
-  le16 queue_notify_data;
+  le16 queue_notif_config_data;
   le16 queue_reset;
 };
 inline constexpr std::uint32_t pci_common_cfg_size = 0x3c;
@@ -93,7 +93,7 @@ static_assert(offsetof(PciCommonCfg, queue_notify_off) == 0x1e);
 static_assert(offsetof(PciCommonCfg, queue_desc) == 0x20);
 static_assert(offsetof(PciCommonCfg, queue_driver) == 0x28);
 static_assert(offsetof(PciCommonCfg, queue_device) == 0x30);
-static_assert(offsetof(PciCommonCfg, queue_notify_data) == 0x38);
+static_assert(offsetof(PciCommonCfg, queue_notif_config_data) == 0x38);
 static_assert(offsetof(PciCommonCfg, queue_reset) == 0x3a);
 static_assert(sizeof(PciCommonCfg) == 0x40, "its length ends before the padding");
 
