@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <trivet/virtio/abi/features.hpp>
 #include <trivet/virtio/balloon.hpp>
 #include <trivet/virtio/block.hpp>
 #include <trivet/virtio/console.hpp>
@@ -22,9 +23,20 @@
 
 namespace trivet::vmm {
 
+namespace {
+
+std::uint64_t withheld_features(const PlatformConfig& platform) noexcept {
+  namespace abi = virtio::abi;
+  return (platform.packed ? 0 : abi::f_ring_packed) | (platform.in_order ? 0 : abi::f_in_order) |
+         (platform.notification_data ? 0 : abi::f_notification_data | abi::f_notif_config_data);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const Config& config, EventLoop& loop,
                                                              std::shared_ptr<const memory::MemoryMap> memory) {
   std::unique_ptr<VirtioDevices> devices(new VirtioDevices(loop, std::move(memory)));
+  devices->withheld_features_ = withheld_features(config.platform);
   TRIVET_TRY(devices->open_all(config));
   return devices;
 }
@@ -184,6 +196,7 @@ Result<void> VirtioDevices::connect_mmio(Slot& slot, Vm& vm, IrqRouter& router, 
   config.interrupt = slot.line.get();
   config.doorbells = vm.doorbells();
   config.log = log_of(slot);
+  config.withheld_features = withheld_features_;
   TRIVET_ASSIGN(slot.mmio, virtio::MmioTransport::create(std::move(slot.device), std::move(config)));
   slot.window = std::make_unique<Window>(*slot.mmio);
   return bus.insert(slot.range.start.value, slot.range.size, *slot.window, slot.name);
@@ -197,6 +210,7 @@ Result<void> VirtioDevices::connect_pci(Slot& slot, Vm& vm, IrqRouter& router, P
   config.requester = slot.address.bdf();
   config.doorbells = vm.doorbells();
   config.log = log_of(slot);
+  config.withheld_features = withheld_features_;
   TRIVET_ASSIGN(slot.pci, virtio::PciTransport::create(std::move(slot.device), std::move(config)));
   return host.attach(slot.address, *slot.pci, slot.name);
 }

@@ -109,6 +109,7 @@ class VirtioDevices {
   EventLoop& loop_;
   std::shared_ptr<const memory::MemoryMap> memory_;
   VirtioTransport transport_ = VirtioTransport::mmio;
+  std::uint64_t withheld_features_ = 0;
   std::vector<Slot> slots_;
   virtio::Balloon* balloon_ = nullptr;  // in its slot
 };

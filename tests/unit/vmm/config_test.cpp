@@ -138,6 +138,21 @@ TEST(RunOptions, ThePlatformIsChosenByWords) {
   expect_part(json_refusal(R"({"platform": {"virtio": "isa"}})"), "isa");
 }
 
+TEST(RunOptions, WhatTheGuestIsOfferedMayBeWithheld) {
+  const auto all = parse({})->config.platform;
+  EXPECT_TRUE(all.packed && all.in_order && all.notification_data);
+  const auto options = parse({"--platform", "packed=off,in_order=off,notification_data=off"});
+  ASSERT_TRUE(options) << to_string(options.error());
+  EXPECT_FALSE(options->config.platform.packed);
+  EXPECT_FALSE(options->config.platform.in_order);
+  EXPECT_FALSE(options->config.platform.notification_data);
+  EXPECT_TRUE(parse({"--platform", "packed=off"})->config.platform.in_order);
+  expect_part(refusal({"--platform", "packed=maybe"}), "packed");
+  expect_part(refusal({"--platform", "packed"}), "packed");
+  EXPECT_EQ(json_refusal(R"({"platform": {"in_order": false}})"), "");
+  expect_part(json_refusal(R"({"platform": {"notification_data": "off"}})"), "/platform/notification_data");
+}
+
 TEST(RunOptions, ValuesKeepEqualsSignsSpacesAndEscapes) {
   EXPECT_EQ(*parse({"--kernel", "cmdline=a=b c=d"})->config.kernel.cmdline, "a=b c=d");
   EXPECT_EQ(*parse({"--kernel", R"(cmdline="say \"hi\" \\ \n")"})->config.kernel.cmdline, R"(say "hi" \ \n)");

@@ -32,10 +32,13 @@ BOOST_DESCRIBE_STRUCT(VcpuConfig, (), (num))
 
 /// What the machine is made of where there is a choice.
 struct PlatformConfig {
-  std::string irqchip = "auto";  ///< auto, full: all interrupt controllers in the hypervisor; split: only local APICs
-  std::string virtio = "auto";   ///< auto, mmio, pci: how the guest finds virtio devices; mmio needs interrupt lines
+  std::string irqchip = "auto";   ///< auto, full: all interrupt controllers in the hypervisor; split: only local APICs
+  std::string virtio = "auto";    ///< auto, mmio, pci: how the guest finds virtio devices; mmio needs interrupt lines
+  bool packed = true;             ///< offer the guest packed rings; this and the next: of every virtio device
+  bool in_order = true;           ///< offer it to use chains in order
+  bool notification_data = true;  ///< offer it to say in a kick how far it is
 };
-BOOST_DESCRIBE_STRUCT(PlatformConfig, (), (irqchip, virtio))
+BOOST_DESCRIBE_STRUCT(PlatformConfig, (), (irqchip, virtio, packed, in_order, notification_data))
 
 /// What is booted. Without a path: the built-in guest.
 struct KernelConfig {
