@@ -236,7 +236,7 @@ TEST_P(BlockLimits, TellsItsLifetime) {
   EXPECT_EQ(request(abi::block_t_get_lifetime, 0, at, 6), abi::block_s_ioerr) << "it cannot tell now";
 }
 
-INSTANTIATE_TEST_SUITE_P(Homes, BlockLimits, ::testing::Values(Home::mmio, Home::pci),
+INSTANTIATE_TEST_SUITE_P(Homes, BlockLimits, ::testing::ValuesIn(all_homes),
                          [](const auto& home) { return std::string(name(home.param)); });
 
 TEST(BlockCreate, NamesTheRateOutOfBounds) {

@@ -173,7 +173,7 @@ TEST_P(NetHostile, ConfigurationIsReadInAnyWidthAndEnds) {
   EXPECT_EQ(bench->config<std::uint32_t>(0xf00), 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Homes, NetHostile, ::testing::ValuesIn(all_homes),
+INSTANTIATE_TEST_SUITE_P(Homes, NetHostile, ::testing::ValuesIn(split_homes),
                          [](const auto& home) { return std::string(name(home.param)); });
 
 }  // namespace

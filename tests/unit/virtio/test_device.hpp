@@ -54,7 +54,7 @@ class EchoDevice final : public virtio::Device {
     if (fail_process) return *fail_process;
     auto& queue = *queues[index];
     TRIVET_ASSIGN(auto chain, queue.pop());
-    if (!chain) return virtio::More::no;
+    if (!chain) return queue.enable_kicks() ? virtio::More::yes : virtio::More::no;
     TRIVET_ASSIGN(auto reader, virtio::Reader::create(*chain));
     TRIVET_ASSIGN(auto writer, virtio::Writer::create(*chain));
     while (reader.left() != 0 && writer.left() != 0) {

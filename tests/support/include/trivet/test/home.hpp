@@ -10,6 +10,8 @@ namespace trivet::test {
 enum class Home { mmio, pci, mmio_packed, pci_packed_in_order, vhost_user };
 inline constexpr std::array all_homes{Home::mmio, Home::pci, Home::mmio_packed, Home::pci_packed_in_order,
                                       Home::vhost_user};
+/// For what a driver can do with a split ring only.
+inline constexpr std::array split_homes{Home::mmio, Home::pci, Home::vhost_user};
 
 inline const char* name(Home home) {
   constexpr std::array names{"Mmio", "Pci", "MmioPacked", "PciPackedInOrder", "VhostUser"};
