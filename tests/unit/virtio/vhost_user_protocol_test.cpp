@@ -75,28 +75,32 @@ struct Refusals : ::testing::Test {
 };
 
 TEST_F(Refusals, EachRequestHasOneShape) {
-  for (const auto& [request, name, bytes, descriptors] : shapes) {
+  for (const Shape& shape : shapes) {
+    const auto with = [&](std::size_t bytes, unsigned descriptors) {
+      expect(shape.name, [=, &shape](auto& it) { send(it, shape.request, bytes, descriptors); });
+    };
     // What would follow is refused before the request does anything.
-    expect(name, [&, size = bytes + 1000](auto& it) { send(it, request, size, descriptors); });
-    if (bytes != 0) expect(name, [&, size = bytes - 1](auto& it) { send(it, request, size, descriptors); });
-    if (bytes != 0) expect(name, [&](auto& it) { send(it, request, 0, descriptors); });
-    expect(name, [&, count = descriptors + 1](auto& it) { send(it, request, bytes, count); });
-    if (descriptors != 0) expect(name, [&](auto& it) { send(it, request, bytes, 0); });
+    with(shape.bytes + 1000, shape.descriptors);
+    with(shape.bytes, shape.descriptors + 1);
+    if (shape.bytes != 0) with(shape.bytes - 1, shape.descriptors);
+    if (shape.bytes != 0) with(0, shape.descriptors);
+    if (shape.descriptors != 0) with(shape.bytes, 0);
   }
 }
 
 TEST_F(Refusals, EachRequestHasItsTime) {
-  for (const auto& [request, name, bytes, descriptors] : shapes) {
-    if (request == Request::set_owner) {
+  for (const Shape& shape : shapes) {
+    if (shape.request == Request::set_owner) {
       expect("SET_OWNER: a second time", [](auto& it) { send(it, Request::set_owner, 0, 0); });
       continue;
     }
     // Nothing is negotiated and nobody is the owner: what may come now is only what asks and negotiates.
-    const bool at_any_time = request == Request::get_features || request == Request::get_protocol_features ||
-                             request == Request::set_protocol_features || request == Request::set_vring_enable;
+    const bool at_any_time =
+        shape.request == Request::get_features || shape.request == Request::get_protocol_features ||
+        shape.request == Request::set_protocol_features || shape.request == Request::set_vring_enable;
     if (at_any_time) continue;
     expect(
-        name, [&](auto& it) { send(it, request, bytes, descriptors); }, false);
+        shape.name, [&](auto& it) { send(it, shape.request, shape.bytes, shape.descriptors); }, false);
   }
 }
 
