@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <climits>
 #include <exception>
@@ -11,8 +10,6 @@
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
-
-#include <trivet/core/event.hpp>
 
 #include "disk_engines.hpp"
 #include "disk_progress.hpp"
@@ -28,7 +25,7 @@ constexpr unsigned entries = 128;
 
 class UringEngine final : public BlockBackend {
  public:
-  explicit UringEngine(Event event) noexcept : event_(std::move(event)) {}
+  UringEngine() noexcept = default;
   UringEngine(const UringEngine&) = delete;
   UringEngine& operator=(const UringEngine&) = delete;
   ~UringEngine() override {
@@ -56,17 +53,18 @@ class UringEngine final : public BlockBackend {
 
     UringEngine* engine;
     asio::posix::stream_descriptor descriptor;
-    std::array<std::byte, 16> count{};  // longer than a count, so that one read is known to drain it
   };
 
   void fill(io_uring_sqe& entry, DiskOperation& operation) const noexcept;
+  /// Hands the kernel what was submitted.
+  void send() noexcept;
+  /// Tells of what is completed.
   void reap() noexcept;
   /// What became of an operation; nothing when it goes on.
   std::optional<int> outcome(DiskOperation& operation, int result) noexcept;
 
   io_uring ring_{};
   bool ready_ = false;
-  Event event_;
   std::optional<RawDisk> disk_;
   DiskClient* client_ = nullptr;
   std::shared_ptr<Watch> watch_;
@@ -78,9 +76,6 @@ Result<void> UringEngine::prepare(RawDisk& disk) {
     return Error::from_errno(-done, "io_uring_setup", "the host does not give an io_uring");
   }
   ready_ = true;
-  if (const int done = ::io_uring_register_eventfd(&ring_, event_.fd()); done < 0) {
-    return Error::from_errno(-done, "io_uring_register", "an eventfd");
-  }
   // The descriptor is not registered: the ring would keep the file open, and locked, a while after its end.
   disk_ = std::move(disk);
   return {};
@@ -89,7 +84,9 @@ Result<void> UringEngine::prepare(RawDisk& disk) {
 Result<void> UringEngine::start(asio::any_io_executor executor, DiskClient& client) {
   try {
     auto watch = std::make_shared<Watch>(*this, std::move(executor));
-    watch->descriptor.assign(event_.fd());
+    // The ring itself, not an eventfd: it is readable only while there are completions that nobody has taken, so that
+    // those that `commit` took wake nobody, and there is nothing to read.
+    watch->descriptor.assign(ring_.ring_fd);
     watch->wait();
     watch_ = std::move(watch);
   } catch (const boost::system::system_error& error) {
@@ -100,12 +97,12 @@ Result<void> UringEngine::start(asio::any_io_executor executor, DiskClient& clie
 }
 
 void UringEngine::Watch::wait() {
-  descriptor.async_read_some(asio::buffer(count),
-                             [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-                               if (self->engine == nullptr || error) return;
-                               self->engine->reap();
-                               if (self->engine != nullptr) self->wait();
-                             });
+  descriptor.async_wait(asio::posix::descriptor_base::wait_read,
+                        [self = shared_from_this()](const boost::system::error_code& error) {
+                          if (self->engine == nullptr || error) return;
+                          self->engine->reap();
+                          if (self->engine != nullptr) self->wait();
+                        });
 }
 
 std::optional<int> UringEngine::submit(DiskOperation& operation) noexcept {
@@ -153,6 +150,12 @@ void UringEngine::fill(io_uring_sqe& entry, DiskOperation& operation) const noex
 }
 
 void UringEngine::commit() noexcept {
+  if (::io_uring_sq_ready(&ring_) == 0) return;
+  send();
+  reap();  // what the kernel could do at once: its page cache has it, or the disk is memory
+}
+
+void UringEngine::send() noexcept {
   while (::io_uring_sq_ready(&ring_) > 0) {
     const int done = ::io_uring_submit(&ring_);
     if (done >= 0 || done == -EINTR) continue;
@@ -179,7 +182,7 @@ void UringEngine::reap() noexcept {
     any = true;
     if (client_ != nullptr) client_->completed(operation, *os_errno);
   }
-  commit();
+  send();
   if (any && client_ != nullptr) client_->batch_completed();
 }
 
@@ -226,8 +229,7 @@ void UringEngine::stop() noexcept {
 }  // namespace
 
 Result<std::unique_ptr<BlockBackend>> create_uring_engine(RawDisk& disk) {
-  TRIVET_ASSIGN(auto event, Event::create());
-  auto engine = std::make_unique<UringEngine>(std::move(event));
+  auto engine = std::make_unique<UringEngine>();
   TRIVET_TRY(engine->prepare(disk));
   return engine;
 }

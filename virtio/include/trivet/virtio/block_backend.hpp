@@ -72,7 +72,7 @@ class BlockBackend {
   /// Nothing when it will be completed later; its errno (0: done) when that is known at once, and then `completed` is
   /// not called. Allocates nothing. An operation beyond the disk's end is the caller's bug.
   virtual std::optional<int> submit(DiskOperation& operation) noexcept = 0;
-  /// Sets going what was submitted since the last call.
+  /// Sets going what was submitted since the last call. May tell of completions before it returns.
   virtual void commit() noexcept = 0;
   /// Waits until all that was submitted is completed, also what completions submit.
   virtual void drain() noexcept = 0;
