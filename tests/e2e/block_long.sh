@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # Linux's driver on our block device under fio, with verification: mixed sizes at random, 128 requests in flight, several queues, over MMIO and PCI, past the
 # host's page cache and through it; what the guest wrote is checked by the host, too, and what it discarded is gone from the host's file.
+# usage: block_long.sh [CASE...]
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 need_guest --tools
@@ -19,6 +20,7 @@ cases=(
   "pci-queues-direct vmlinux 4 virtio=pci queues=4,direct=on"
   "mmio-queues vmlinux 2 virtio=mmio queues=2,direct=on"
 )
+only "$@"
 in_testbed "$out" block_long.sh $kept $used $cut "${cases[@]}" || { echo "the testbed failed"; exit 1; }
 
 for case in "${cases[@]}"; do

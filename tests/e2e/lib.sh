@@ -53,6 +53,15 @@ need_guest() {
   "$e2e_root/scripts/guest-image" --out "$out/guest" "$@" >/dev/null || exit 1
 }
 
+# only NAME...: keeps those of the array cases that begin with these names; all of them if none is given.
+only() {
+  local case kept=()
+  [ $# -gt 0 ] || return 0
+  for case in "${cases[@]}"; do [[ " $* " != *" ${case%% *} "* ]] || kept+=("$case"); done
+  [ ${#kept[@]} -gt 0 ] || { echo "no case $* (there are: ${cases[*]%% *})" >&2; exit 2; }
+  cases=("${kept[@]}")
+}
+
 # in_testbed OUT SCRIPT ARGUMENT...: a script of tests/e2e/inside in the testbed; OUT is the folder for what it leaves.
 in_testbed() {
   local out=$1 script=$2
