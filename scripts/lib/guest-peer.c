@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-// One end of a connection through virtio-vsock, in the guest or on the host: sends a stream that both ends can compute
+// One end of a connection through virtio-vsock or a console's port, in the guest or on the host: sends a stream that both ends can compute
 // and checks what comes back, both ways at once, on several connections at once.
-//   guest-peer connect|listen ADDRESS stream|seqpacket BYTES CONNECTIONS
-// ADDRESS: vsock:PORT (of the host, or of this guest), unix:PATH, or relay:PATH:PORT (connects to PATH, asks for PORT
-// and waits for the OK). Says "listening ADDRESS" once it does. Exit status 0 and a line "ok ..." if all is well.
+//   guest-peer connect|listen ADDRESS stream|seqpacket|raw BYTES CONNECTIONS
+//   guest-peer say ADDRESS LINE           and leaves when it is answered
+// ADDRESS: vsock:PORT (of the host, or of this guest), unix:PATH, relay:PATH:PORT (connects to PATH, asks for PORT
+// and waits for the OK), or device:PATH (a character device, for either end). Raw: a stream whose ends are not told. Says "listening ADDRESS" once it does. Exit status 0 and a line "ok ..." if all is well.
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/vm_sockets.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -47,6 +49,11 @@ static int open_socket(const char* address, int type, int listens) {
   char path[200] = "";
   unsigned port = 0;
   memset(&to, 0, sizeof to);
+  if (strncmp(address, "device:", 7) == 0) {
+    const int device = open(address + 7, O_RDWR | O_CLOEXEC);
+    if (device < 0) fail(address);
+    return device;
+  }
   if (sscanf(address, "vsock:%u", &port) == 1) {
     to.vm.svm_family = AF_VSOCK;
     to.vm.svm_cid = listens ? VMADDR_CID_ANY : VMADDR_CID_HOST;
@@ -83,6 +90,8 @@ static int open_socket(const char* address, int type, int listens) {
   return fd;
 }
 
+static int raw;  // read and write, and no ends
+
 static void send_all(int fd, int type, uint64_t bytes, uint32_t seed) {
   unsigned char data[chunk];
   uint32_t sizes = seed + 1;
@@ -90,13 +99,13 @@ static void send_all(int fd, int type, uint64_t bytes, uint32_t seed) {
     const size_t size = piece(&sizes, bytes);
     pattern(&seed, data, size);
     for (size_t done = 0; done < size;) {
-      const ssize_t sent = send(fd, data + done, size - done, MSG_NOSIGNAL);
+      const ssize_t sent = raw ? write(fd, data + done, size - done) : send(fd, data + done, size - done, MSG_NOSIGNAL);
       if (sent <= 0 || (type == SOCK_SEQPACKET && (size_t)sent != size)) fail("send");
       done += (size_t)sent;
     }
     bytes -= size;
   }
-  if (shutdown(fd, SHUT_WR) != 0) fail("shutdown");
+  if (!raw && shutdown(fd, SHUT_WR) != 0) fail("shutdown");
 }
 
 static void check_all(int fd, int type, uint64_t bytes, uint32_t seed) {
@@ -104,7 +113,7 @@ static void check_all(int fd, int type, uint64_t bytes, uint32_t seed) {
   uint32_t sizes = seed + 1;
   while (bytes != 0) {
     const size_t size = type == SOCK_SEQPACKET ? piece(&sizes, bytes) : sizeof data;
-    const ssize_t got = recv(fd, data, sizeof data, 0);
+    const ssize_t got = raw ? read(fd, data, sizeof data) : recv(fd, data, sizeof data, 0);
     if (got <= 0) fail("receive");
     errno = 0;
     if ((uint64_t)got > bytes || (type == SOCK_SEQPACKET && (size_t)got != size)) fail("not the length that was sent");
@@ -112,16 +121,26 @@ static void check_all(int fd, int type, uint64_t bytes, uint32_t seed) {
     if (memcmp(data, wanted, (size_t)got) != 0) fail("not the bytes that were sent");
     bytes -= (uint64_t)got;
   }
-  if (recv(fd, data, 1, 0) != 0) fail("more than was sent, or no end");
+  if (!raw && recv(fd, data, 1, 0) != 0) fail("more than was sent, or no end");
 }
 
 int main(int count, char** words) {
+  if (count == 4 && strcmp(words[1], "say") == 0) {
+    const int fd = open_socket(words[2], SOCK_STREAM, 0);
+    char answer[80];
+    ssize_t got = 0;
+    alarm(patience);
+    if (dprintf(fd, "%s\n", words[3]) < 0 || (got = read(fd, answer, sizeof answer)) <= 0) fail("say");
+    printf("answer %.*s", (int)got, answer);
+    return 0;
+  }
   if (count != 6) {
-    fputs("usage: guest-peer connect|listen ADDRESS stream|seqpacket BYTES CONNECTIONS\n", stderr);
+    fputs("usage: guest-peer connect|listen ADDRESS stream|seqpacket|raw BYTES CONNECTIONS\n", stderr);
     return 2;
   }
   const int listens = strcmp(words[1], "listen") == 0;
-  const int type = strcmp(words[3], "stream") == 0 ? SOCK_STREAM : SOCK_SEQPACKET;
+  const int type = strcmp(words[3], "seqpacket") == 0 ? SOCK_SEQPACKET : SOCK_STREAM;
+  raw = strcmp(words[3], "raw") == 0;
   const uint64_t bytes = strtoull(words[4], NULL, 10);
   const int connections = atoi(words[5]);
   // Who connects sends one stream, who listens the other.
@@ -134,7 +153,8 @@ int main(int count, char** words) {
   const struct timeval limit = {patience, 0};
   alarm(2 * patience);
   for (int i = 0; i < connections; ++i) {
-    const int fd = listens ? accept(listener, NULL, NULL) : open_socket(words[2], type, 0);
+    const int device = strncmp(words[2], "device:", 7) == 0;
+    const int fd = !listens ? open_socket(words[2], type, 0) : device ? listener : accept(listener, NULL, NULL);
     if (fd < 0) fail("accept");
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);

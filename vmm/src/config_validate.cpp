@@ -130,6 +130,41 @@ Result<void> check_nets(const std::vector<NetConfig>& nets) {
   return {};
 }
 
+Result<void> check_ports(const std::vector<PortConfig>& ports) {
+  constexpr std::size_t most = 30, most_name = 128, most_socket = 107;  // virtio::ConsoleOptions
+  TRIVET_TRY(check_range("the number of ports", ports.size(), std::size_t{0}, most));
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    const auto& port = ports[i];
+    if (port.name.size() > most_name) {
+      return refuse(Errc::out_of_range, fmt::format("port name is longer than {} bytes", most_name));
+    }
+    if (std::any_of(port.name.begin(), port.name.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; })) {
+      return refuse(Errc::invalid_argument, "port name has a control character");
+    }
+    TRIVET_TRY(check_path("port input", port.input));
+    TRIVET_TRY(check_path("port output", port.output));
+    const bool has_file = port.input != "off" || port.output != "off";
+    if (port.socket.empty() && !has_file) {
+      return refuse(Errc::invalid_argument, "port socket is missing, or its input and output");
+    }
+    if (!port.socket.empty() && has_file) {
+      return refuse(Errc::invalid_argument, "port takes socket, or input and output, not both");
+    }
+    if (port.socket.size() > most_socket) {
+      return refuse(Errc::out_of_range, fmt::format("port socket is longer than {} bytes", most_socket));
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      if (!port.name.empty() && ports[j].name == port.name) {
+        return refuse(Errc::invalid_argument, fmt::format("port name '{}' is given twice", port.name));
+      }
+      if (!port.socket.empty() && ports[j].socket == port.socket) {
+        return refuse(Errc::invalid_argument, fmt::format("port socket {} is given twice", port.socket));
+      }
+    }
+  }
+  return {};
+}
+
 /// One descriptor can feed one device only: the others would get bytes at random.
 Result<void> check_inputs(const Config& config) {
   std::vector<std::string_view> inputs{config.serial.input};
@@ -140,6 +175,7 @@ Result<void> check_inputs(const Config& config) {
     TRIVET_TRY(check_path("console output", console.output));
     inputs.push_back(console.input);
   }
+  for (const auto& port : config.port) inputs.push_back(port.input);
   if (std::count(inputs.begin(), inputs.end(), "-") > 1) {
     return refuse(Errc::invalid_argument,
                   "standard input is given to more than one device; the serial port has it unless --serial input=off");
@@ -180,6 +216,7 @@ Result<void> validate(const Config& config) {
   TRIVET_TRY(check_range("the number of consoles", config.console.size(), std::size_t{0}, most_devices));
   TRIVET_TRY(check_range("the number of rng devices", config.rng.size(), std::size_t{0}, most_devices));
   TRIVET_TRY(check_blocks(config.block));
+  TRIVET_TRY(check_ports(config.port));
   TRIVET_TRY(check_inputs(config));
   for (const auto& rng : config.rng) {
     TRIVET_TRY(check_path("rng source", rng.source, true));

@@ -44,6 +44,7 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const Config& confi
 Result<void> VirtioDevices::open_all(const Config& config) {
   TRIVET_TRY(open_kind("block", config.block));
   TRIVET_TRY(open_kind("console", config.console));
+  if (!config.port.empty()) TRIVET_TRY(open_one("port", 0, config.port));  // all on one device
   TRIVET_TRY(open_kind("rng", config.rng));
   TRIVET_TRY(open_kind("vsock", config.vsock));
   TRIVET_TRY(open_kind("balloon", config.balloon));
@@ -71,6 +72,25 @@ Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const ConsoleConfig&
   options.input_fd = slot.input.value();
   options.output_fd = slot.output.value();
   TRIVET_ASSIGN(auto device, virtio::Console::create(options));
+  return device;
+}
+
+Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const std::vector<PortConfig>& configs, Slot& slot) {
+  virtio::ConsoleOptions options;
+  for (const auto& config : configs) {
+    auto& port = options.ports.emplace_back();
+    port.name = config.name;
+    port.is_console = config.console;
+    port.socket = config.socket;
+    TRIVET_ASSIGN(auto input, open_input(config.input, Flags::own));
+    TRIVET_ASSIGN(auto output, open_output(config.output, Flags::own));
+    port.input_fd = input.value();
+    port.output_fd = output.value();
+    slot.files.push_back(std::move(input));
+    slot.files.push_back(std::move(output));
+    slot.what += fmt::format("{}{}", slot.what.empty() ? "" : ", ", config.name.empty() ? "unnamed" : config.name);
+  }
+  TRIVET_ASSIGN(auto device, virtio::Console::create(std::move(options)));
   return device;
 }
 

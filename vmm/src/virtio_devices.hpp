@@ -71,6 +71,7 @@ class VirtioDevices {
     std::string name;                        ///< "block 0"
     std::string what;                        ///< "/disk.img"
     UniqueFd input, output;                  ///< a console's
+    std::vector<UniqueFd> files;             ///< its ports'
     std::unique_ptr<virtio::Device> device;  ///< until the transport has it
     // On MMIO:
     GuestRange range;
@@ -90,6 +91,7 @@ class VirtioDevices {
   Result<void> open_all(const Config& config);
   Result<std::unique_ptr<virtio::Device>> open(const BlockConfig& config, Slot& slot);
   Result<std::unique_ptr<virtio::Device>> open(const ConsoleConfig& config, Slot& slot);
+  Result<std::unique_ptr<virtio::Device>> open(const std::vector<PortConfig>& configs, Slot& slot);
   Result<std::unique_ptr<virtio::Device>> open(const RngConfig& config, Slot& slot);
   Result<std::unique_ptr<virtio::Device>> open(const VsockConfig& config, Slot& slot);
   Result<std::unique_ptr<virtio::Device>> open(const BalloonConfig& config, Slot& slot);

@@ -81,6 +81,7 @@ cut_file "$guest/disk.img" 1000001 odd.img
 refuses 1 "a disk not a multiple of 512" "odd.img" $(run) --kernel "$good" --block "path=$bad/odd.img"
 refuses 1 "no such disk" "$bad/none" $(run) --kernel "$good" --block "path=$bad/none"
 refuses 1 "a folder as disk" "$bad" $(run) --kernel "$good" --block "path=$bad"
+refuses 1 "a port's socket where none can be" "$bad/none/port" $(run) --kernel "$good" --port "socket=$bad/none/port"
 refuses 1 "no such tap" "no interface trivet0" $(run) --kernel "$good" --net tap=trivet0
 refuses 1 "an interface that is no tap" "lo is no tap" $(run) --kernel "$good" --net tap=lo
 refuses 1 "a descriptor that is not open" "net.*200" $(run) --kernel "$good" --net fd=200
@@ -108,6 +109,8 @@ refuses 2 "one disk twice" "disk.img" $(run) --kernel "$good" --block "path=$gue
 refuses 2 "a disk's rate that is no number" "operations" $(run) --kernel "$good" --block "path=$guest/disk.img,operations=many"
 refuses 2 "a disk's rate too large" "block bytes" $(run) --kernel "$good" --block "path=$guest/disk.img,bytes=1099511627777"
 refuses 2 "a rate of random bytes too large" "rng bytes" $(run) --kernel "$good" --rng bytes=1099511627777
+refuses 2 "a port with nothing behind it" "port socket" $(run) --kernel "$good" --port name=a
+refuses 2 "one port's name twice" "'a'.*twice" $(run) --kernel "$good" --port "name=a,socket=$bad/a" --port "name=a,socket=$bad/b"
 refuses 2 "an unclosed quote" "quote|\"" $(run) --kernel "$good,cmdline=\"a"
 refuses 2 "no such hypervisor" "nosuch" "$TRIVET_BIN" run --hypervisor nosuch
 refuses 2 "a network device without its tap" "net tap" $(run) --kernel "$good" --net mtu=1500

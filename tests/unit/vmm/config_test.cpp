@@ -232,6 +232,31 @@ TEST(RunOptions, RatesOfBlockAndRng) {
   expect_part(refusal({"--rng", "bytes=1099511627777"}), "rng bytes");
 }
 
+TEST(RunOptions, PortsOfOneConsole) {
+  const auto options =
+      parse({"--port", "name=org.example.agent,socket=/run/agent", "--port", "console=on,output=/log"});
+  ASSERT_TRUE(options) << to_string(options.error());
+  const auto& ports = options->config.port;
+  ASSERT_EQ(ports.size(), 2u);
+  EXPECT_EQ(ports[0].name, "org.example.agent");
+  EXPECT_EQ(ports[0].socket, "/run/agent");
+  EXPECT_FALSE(ports[0].console);
+  EXPECT_TRUE(ports[1].console);
+  EXPECT_EQ(ports[1].input, "off");
+  EXPECT_EQ(ports[1].output, "/log");
+
+  expect_part(refusal({"--port"}), "port");
+  expect_part(refusal({"--port", "name=a"}), "port socket is missing");
+  expect_part(refusal({"--port", "socket=/s,output=-"}), "not both");
+  expect_part(refusal({"--port", "input=-"}), "standard input");
+  expect_part(refusal({"--port", ("socket=/" + std::string(107, 's')).c_str()}), "107");
+  expect_part(refusal({"--port", ("socket=/s,name=" + std::string(129, 'n')).c_str()}), "128");
+  expect_part(refusal({"--port", "socket=/s,name=a\nb"}), "control character");
+  expect_part(refusal({"--port", "socket=/s,name=a", "--port", "socket=/t,name=a"}), "'a' is given twice");
+  expect_part(refusal({"--port", "socket=/s", "--port", "socket=/s"}), "/s is given twice");
+  expect_part(refusal({"--port", "output=-,input=", "--serial", "input=off"}), "port input");
+}
+
 TEST(RunOptions, NetDevices) {
   const auto options = parse(
       {"--net", "tap=tap0", "--net", "fd=7,mac=52:54:00:12:34:5E,mtu=9000,offload=off,rx_bytes=1000000,tx_packets=20"});

@@ -63,6 +63,17 @@ struct ConsoleConfig {
 };
 BOOST_DESCRIBE_STRUCT(ConsoleConfig, (), (input, output))
 
+/// A port of the machine's one virtio console device with several ports: a channel for a program in the guest, or with
+/// `console` one more terminal.
+struct PortConfig {
+  std::string name;            ///< the guest finds it by that, at most 128 bytes; empty: it has none
+  std::string input = "off";   ///< as a console's
+  std::string output = "off";  ///< as a console's
+  std::string socket;          ///< or a Unix socket that is made for one program at a time, at most 107 bytes
+  bool console = false;
+};
+BOOST_DESCRIBE_STRUCT(PortConfig, (), (name, input, output, socket, console))
+
 /// A virtio block device over a raw image.
 struct BlockConfig {
   std::string path;
@@ -124,13 +135,15 @@ struct Config {
   SerialConfig serial;
   std::vector<BlockConfig> block;
   std::vector<ConsoleConfig> console;
+  std::vector<PortConfig> port;
   std::vector<RngConfig> rng;
   std::vector<NetConfig> net;
   std::optional<VsockConfig> vsock;
   std::optional<BalloonConfig> balloon;
 };
 BOOST_DESCRIBE_STRUCT(Config, (),
-                      (hypervisor, memory, vcpu, platform, kernel, serial, block, console, rng, net, vsock, balloon))
+                      (hypervisor, memory, vcpu, platform, kernel, serial, block, console, port, rng, net, vsock,
+                       balloon))
 
 /// A kernel's command line when none is given.
 inline constexpr std::string_view default_cmdline = "console=ttyS0 reboot=k panic=-1";
@@ -148,7 +161,8 @@ Result<void> apply_json(Config& config, std::string_view document);
 Result<void> apply_json_file(Config& config, const std::string& path);
 
 /// Sets one member from its option group: "size_mib=1024" for memory, `path=/d,read_only=on` for block. A repeatable
-/// member (block, console, rng, net) gains one. Values end at a comma; double quotes around a value keep commas, with
+/// member (block, console, port, rng, net) gains one. Values end at a comma; double quotes around a value keep commas,
+/// with
 /// \" and \\ inside. `not_found`: no such option; the rest as `apply_json` (caller). Not validated yet.
 Result<void> apply_option(Config& config, std::string_view name, std::string_view group);
 
