@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # Linux's driver on our network device, over MMIO and over PCI, against the network stack of the testbed's kernel behind a tap: ping, megabytes both ways
-# with checksums; with segmentation offloads and without, an MTU of 9000, two queue pairs, a rate limit.
+# with checksums; with segmentation offloads and without, an MTU of 9000, two queue pairs, a rate limit, receive-side scaling.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 need_guest
@@ -15,6 +15,7 @@ cases=(
   "plain vmlinux 1 virtio=auto ,mac=52:54:00:12:34:56,offload=off 1500"
   "jumbo vmlinux 1 virtio=pci ,mac=52:54:00:12:34:56,offload=off,mtu=9000 9000"
   "pairs vmlinux 2 virtio=pci ,mac=52:54:00:12:34:56,queues=2,tx_bytes=4000000 1500 multi_queue"
+  "rss vmlinux 2 virtio=pci ,mac=52:54:00:12:34:56,queues=2,rss=on 1500 multi_queue"
 )
 in_testbed "$out" net.sh "${cases[@]}" || { echo "the testbed failed"; exit 1; }
 
@@ -45,6 +46,10 @@ for case in "${cases[@]}"; do
   if [ "$name" = pairs ]; then
     check "$name: two queues each way" has '^guest: net queues rx-0 rx-1 tx-0 tx-1' "$log"
     for queue in 0 1; do check "$name: queue $queue receives" has "^guest: net interrupts input.$queue: .*[1-9]" "$log"; done
+  fi
+  if [ "$name" = rss ]; then  # bits 57 and 60
+    check "$name: the driver takes hash reports and steers itself" has '^guest: net eth0/device/features [01]{57}1..1' "$log"
+    check "$name: which the device does for it" hasnt 'committing failed' "$log"
   fi
   [ "$failed" = "$before" ] || { show "$log" 40; show "$out/$name.err"; }
 done

@@ -12,6 +12,7 @@
 #include "net_filter.hpp"
 #include "net_receiver.hpp"
 #include "net_shared.hpp"
+#include "net_steering.hpp"
 #include "net_transmitter.hpp"
 
 namespace trivet::virtio {
@@ -78,6 +79,7 @@ Net::Net(std::unique_ptr<NetBackend> backend, NetOptions options)
       status_(abi::net_s_link_up),
       client_(std::make_unique<Client>(*this)),
       filter_(std::make_unique<NetFilter>()),
+      steering_(std::make_unique<NetSteering>()),
       receive_limit_(options.receive),
       transmit_limit_(options.transmit),
       receivers_(backend_->info().pairs),
@@ -103,6 +105,10 @@ std::uint64_t Net::features() const noexcept {
   if (options_.mtu) features |= abi::net_f_mtu;
   if (options_.speed != 0) features |= abi::net_f_speed_duplex;
   if (backend_->info().pairs > 1) features |= abi::net_f_mq;
+  if ((offloads & (abi::net_f_host_tso4 | abi::net_f_host_tso6 | abi::net_f_host_uso)) != 0) {
+    features |= abi::net_f_guest_hdrlen;
+  }
+  if (options_.rss) features |= abi::net_f_hash_report | (backend_->info().pairs > 1 ? abi::net_f_rss : 0);
   return features;
 }
 
@@ -119,6 +125,11 @@ void Net::read_config(std::uint32_t offset, Bytes out) const noexcept {
   config.mtu = options_.mtu.value_or(0);
   config.speed = options_.speed != 0 ? options_.speed : 0xffffffffU;
   config.duplex = options_.speed != 0 ? abi::net_full_duplex : 0xff;
+  if (options_.rss) {
+    config.rss_max_key_size = static_cast<abi::u8>(NetHash::key_size);
+    config.rss_max_indirection_table_length = static_cast<std::uint16_t>(NetSteering::most_entries);
+    config.supported_hash_types = abi::net_hash_types;
+  }
   copy_config(config, offset, out);
 }
 
@@ -157,7 +168,7 @@ bool Net::negotiated(std::uint64_t feature) const noexcept {
 
 std::optional<unsigned> Net::control_index() const noexcept {
   if (!negotiated(abi::net_f_ctrl_vq)) return std::nullopt;
-  return negotiated(abi::net_f_mq) ? 2 * backend_->info().pairs : 2;
+  return (activation_.features & (abi::net_f_mq | abi::net_f_rss)) != 0 ? 2 * backend_->info().pairs : 2;
 }
 
 Result<void> Net::activate(Activation activation) {
@@ -172,6 +183,7 @@ Result<void> Net::activate(Activation activation) {
   transmit_limit_.start(activation.executor, [this] { wake_all(transmits); });
   pairs_ = 1;
   faulted_ = false;
+  *steering_ = {};
   filter_->reset(options_.mac, (activation.features & abi::net_f_ctrl_vlan) != 0);
   const std::lock_guard lock(notifier_mutex_);
   activation_ = std::move(activation);
@@ -182,8 +194,8 @@ Result<void> Net::activate(Activation activation) {
 Result<void> Net::start_queue(Queue queue) {
   const auto index = queue.index();
   if (index == control_index()) {
-    controller_ =
-        std::make_unique<NetController>(std::move(queue), *this, *activation_.notifier, *filter_, activation_.features);
+    controller_ = std::make_unique<NetController>(std::move(queue), *this, *activation_.notifier, *filter_, *steering_,
+                                                  activation_.features);
     return {};
   }
   const auto pair = index / 2;
@@ -193,6 +205,8 @@ Result<void> Net::start_queue(Queue queue) {
                          .notifier = *activation_.notifier,
                          .limit = receiver ? receive_limit_ : transmit_limit_,
                          .filter = *filter_,
+                         .steering = *steering_,
+                         .receivers = receivers_,
                          .features = activation_.features};
   if (receiver) {
     receivers_[pair] = std::make_unique<NetReceiver>(std::move(queue), shared, pair);
@@ -265,6 +279,21 @@ void Net::wake_all(unsigned direction) noexcept {
 // --- what the control queue commands ---
 
 bool Net::set_pairs(unsigned pairs) noexcept {
+  if (!use_pairs(pairs)) return false;
+  steering_->steers = false;
+  return true;
+}
+
+bool Net::set_steering(const NetSteering& wanted, unsigned transmitters) noexcept {
+  auto pairs = std::max<unsigned>(transmitters, wanted.unclassified + 1U);
+  for (std::size_t i = 0; i <= wanted.mask; ++i) pairs = std::max(pairs, wanted.table.at(i) + 1U);
+  if (transmitters == 0 || !use_pairs(pairs)) return false;
+  *steering_ = wanted;
+  steering_->steers = true;
+  return true;
+}
+
+bool Net::use_pairs(unsigned pairs) noexcept {
   if (pairs == 0 || pairs > backend_->info().pairs) return false;
   if (const auto used = backend_->use_pairs(pairs); !used) {
     activation_.notifier->host_error(used.error());

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <fmt/format.h>
 
 #include <trivet/virtio/buffers.hpp>
@@ -77,10 +78,8 @@ Result<bool> NetController::execute(Reader& data) {
       return set_vlan(command, data);
     case abi::net_ctrl_announce:
       return command == abi::net_ctrl_announce_ack && has(abi::net_f_guest_announce) && net_.announced();
-    case abi::net_ctrl_mq: {
-      TRIVET_ASSIGN(const auto pairs, only<abi::le16>(data));
-      return command == abi::net_ctrl_mq_vq_pairs_set && has(abi::net_f_mq) && pairs && net_.set_pairs(pairs->value());
-    }
+    case abi::net_ctrl_mq:
+      return set_multiqueue(command, data);
     case abi::net_ctrl_guest_offloads: {
       TRIVET_ASSIGN(const auto offloads, only<abi::le64>(data));
       return command == abi::net_ctrl_guest_offloads_set && has(abi::net_f_ctrl_guest_offloads) && offloads &&
@@ -136,6 +135,47 @@ Result<bool> NetController::read_list(Reader& data, NetFilter::List& list) const
     TRIVET_ASSIGN(const auto mac, data.read_object<MacAddress>());
     list.addresses.push_back(mac);  // within what is reserved
   }
+  return true;
+}
+
+Result<bool> NetController::set_multiqueue(abi::u8 command, Reader& data) {
+  if (command == abi::net_ctrl_mq_rss_config) return set_rss(data);
+  if (command == abi::net_ctrl_mq_hash_config) return set_hash(data);
+  TRIVET_ASSIGN(const auto pairs, only<abi::le16>(data));
+  return command == abi::net_ctrl_mq_vq_pairs_set && has(abi::net_f_mq) && pairs && net_.set_pairs(pairs->value());
+}
+
+Result<bool> NetController::set_rss(Reader& data) {
+  if (!has(abi::net_f_rss) || data.left() < sizeof(abi::NetRssConfig)) return false;
+  TRIVET_ASSIGN(const auto begin, data.read_object<abi::NetRssConfig>());
+  const std::size_t entries = std::size_t{begin.indirection_table_mask.value()} + 1;
+  if (!std::has_single_bit(entries) || entries > NetSteering::most_entries) return false;
+  if (data.left() < (entries + 1) * sizeof(abi::le16)) return false;
+  NetSteering wanted;
+  wanted.mask = begin.indirection_table_mask.value();
+  wanted.unclassified = begin.unclassified_queue.value();
+  for (std::size_t i = 0; i < entries; ++i) {
+    TRIVET_ASSIGN(const auto pair, data.read_object<abi::le16>());
+    wanted.table.at(i) = pair.value();
+  }
+  TRIVET_ASSIGN(const auto transmitters, data.read_object<abi::le16>());
+  TRIVET_ASSIGN(const bool has_key, read_key(data, begin.hash_types.value(), wanted.hash));
+  return has_key && net_.set_steering(wanted, transmitters.value());
+}
+
+Result<bool> NetController::set_hash(Reader& data) {
+  if (!has(abi::net_f_hash_report) || data.left() < sizeof(abi::NetHashConfig)) return false;
+  TRIVET_ASSIGN(const auto begin, data.read_object<abi::NetHashConfig>());
+  return read_key(data, begin.hash_types.value(), steering_.hash);
+}
+
+Result<bool> NetController::read_key(Reader& data, std::uint32_t types, NetHash& hash) const {
+  if (data.left() == 0 || (types & ~abi::net_hash_types) != 0) return false;
+  TRIVET_ASSIGN(const auto size, data.read_object<abi::u8>());
+  std::array<std::byte, NetHash::key_size> key{};
+  if (size > key.size() || data.left() != size) return false;
+  TRIVET_TRY(data.read(std::span(key).first(size)));
+  hash.set(types, key);
   return true;
 }
 

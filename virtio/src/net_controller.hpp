@@ -9,6 +9,7 @@
 #include <trivet/virtio/reader.hpp>
 
 #include "net_filter.hpp"
+#include "net_steering.hpp"
 
 namespace trivet::virtio {
 
@@ -18,8 +19,14 @@ class Net;
 /// size or values is answered with VIRTIO_NET_ERR and changes nothing. On the device's executor only.
 class NetController {
  public:
-  NetController(Queue queue, Net& net, Notifier& notifier, NetFilter& filter, std::uint64_t features) noexcept
-      : queue_(std::move(queue)), net_(net), notifier_(notifier), filter_(filter), features_(features) {}
+  NetController(Queue queue, Net& net, Notifier& notifier, NetFilter& filter, NetSteering& steering,
+                std::uint64_t features) noexcept
+      : queue_(std::move(queue)),
+        net_(net),
+        notifier_(notifier),
+        filter_(filter),
+        steering_(steering),
+        features_(features) {}
 
   /// Does what the driver commands. See Device::process.
   Result<More> process();
@@ -35,6 +42,11 @@ class NetController {
   Result<bool> set_table(Reader& data);
   /// Half of a table into `list`. False when its count does not fit what is there.
   Result<bool> read_list(Reader& data, NetFilter::List& list) const;
+  Result<bool> set_multiqueue(abi::u8 command, Reader& data);
+  Result<bool> set_rss(Reader& data);
+  Result<bool> set_hash(Reader& data);
+  /// The rest of `data`: the key's size, and it.
+  Result<bool> read_key(Reader& data, std::uint32_t types, NetHash& hash) const;
   Result<bool> set_vlan(abi::u8 command, Reader& data);
   [[nodiscard]] bool has(std::uint64_t feature) const noexcept { return (features_ & feature) != 0; }
 
@@ -42,6 +54,7 @@ class NetController {
   Net& net_;
   Notifier& notifier_;
   NetFilter& filter_;
+  NetSteering& steering_;
   std::uint64_t features_;
 };
 

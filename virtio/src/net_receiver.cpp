@@ -30,7 +30,11 @@ NetReceiver::NetReceiver(Queue queue, NetShared shared, unsigned pair)
       pair_(pair),
       merges_((shared.features & abi::net_f_mrg_rxbuf) != 0),
       slices_(queue_.size() + net_crossings),
-      vectors_(std::min(slices_.size() + 2, net_most_vectors)),
+      vectors_(std::min(slices_.size() + 3, net_most_vectors)),
+      header_size_(shared.header_size()),
+      head_size_(header_size_ + ((shared.features & (abi::net_f_rss | abi::net_f_hash_report)) != 0
+                                     ? NetHash::looks_at
+                                     : NetFilter::looks_at)),
       spare_(std::make_unique_for_overwrite<std::byte[]>(net_most_frame)),
       wanted_room_(usual_room) {
   buffers_.reserve(queue_.size());
@@ -78,14 +82,20 @@ Result<NetReceiver::Step> NetReceiver::next() {
   const auto got = read_frame();
   if (got.os_errno != 0) return failed(got.os_errno);
   moved_ += got.bytes;
+  const auto bytes = got.bytes + header_size_ - sizeof(abi::NetHeader);
   // One that filled all there was may have been longer.
-  if (got.bytes <= sizeof(abi::NetHeader) || got.bytes >= net_most_frame || !wanted(got.bytes)) return Step::moved;
-  shared_.limit.spend(got.bytes - sizeof(abi::NetHeader));
-  frame_ = got.bytes;
+  if (bytes <= header_size_ || bytes >= net_most_frame || !wanted(bytes)) return Step::moved;
+  shared_.limit.spend(bytes - header_size_);
+  frame_ = bytes;
   if (frame_ > room_) {
     wanted_room_ = net_most_frame;
   } else if (frame_ < wanted_room_ / 2) {
     wanted_room_ = std::max(wanted_room_ - wanted_room_ / 32, usual_room);
+  }
+  if (head_size_ == header_size_ + NetHash::looks_at) {
+    hash_ = shared_.steering.hash.of(std::span(head_).first(std::min(frame_, head_size_)).subspan(header_size_));
+    const auto to = shared_.steering.steers ? shared_.steering.pair_of(hash_) : pair_;
+    if (to != pair_) return hand_over(to);
   }
   return deliver();
 }
@@ -119,10 +129,15 @@ Result<bool> NetReceiver::take_chain() {
 }
 
 NetIo NetReceiver::read_frame() noexcept {
-  vectors_[0] = {head_.data(), head_.size()};
   std::size_t count = 1;
-  std::uint64_t covered = head_.size();
-  std::uint64_t skip = head_.size();
+  if (header_size_ == sizeof(abi::NetHeader)) {
+    vectors_[0] = {head_.data(), head_size_};
+  } else {
+    vectors_[0] = {head_.data(), sizeof(abi::NetHeader)};
+    vectors_[count++] = {head_.data() + header_size_, head_size_ - header_size_};
+  }
+  std::uint64_t covered = head_size_;
+  std::uint64_t skip = head_size_;
   for (const auto& slice : std::span(slices_).first(slice_count_)) {
     if (count + 1 == vectors_.size() || covered == net_most_frame) break;
     if (skip >= slice.size()) {
@@ -151,10 +166,11 @@ Result<NetReceiver::Step> NetReceiver::failed(int os_errno) {
 }
 
 bool NetReceiver::wanted(std::size_t bytes) const noexcept {
-  const auto head = std::span(head_).first(std::min(bytes, head_.size()));
+  const auto head = std::span(head_).first(std::min(bytes, head_size_));
   const auto gso_type = std::to_integer<abi::u8>(head_[offsetof(abi::NetHeader, gso_type)]);
   if (gso_type != abi::net_hdr_gso_none && !takes_segments(gso_type)) return false;
-  return shared_.filter.passes(head.subspan(sizeof(abi::NetHeader)));
+  const auto frame = head.subspan(header_size_);
+  return shared_.filter.passes(frame.first(std::min(frame.size(), NetFilter::looks_at)));
 }
 
 bool NetReceiver::takes_segments(abi::u8 gso_type) const noexcept {
@@ -178,23 +194,79 @@ Result<NetReceiver::Step> NetReceiver::deliver() {
     if (!merges_ || full_ || queue_.in_flight() == queue_.size()) return drop_frame();
     return Step::no_buffers;
   }
-  std::size_t count = 0;
-  for (std::uint64_t room = 0; room < frame_; ++count) room += buffers_[count].room;
-
-  abi::NetHeader header;
-  std::memcpy(&header, head_.data(), sizeof header);
-  const auto flags = abi::net_hdr_f_needs_csum | abi::net_hdr_f_data_valid;  // 5.1.6.4.1
-  header.flags = has(abi::net_f_guest_csum) ? static_cast<abi::u8>(header.flags & flags) : abi::u8{0};
-  header.num_buffers = static_cast<std::uint16_t>(count);
-  std::memcpy(head_.data(), &header, sizeof header);
-
-  put(0, std::span(head_).first(std::min(frame_, head_.size())));
+  const auto count = buffers_for(frame_);
+  finish_header(head_, count, hash_);
+  put(0, std::span(head_).first(std::min(frame_, head_size_)));
   const auto in_place = std::min<std::uint64_t>(in_place_, frame_);
-  if (in_place > head_.size()) mark(head_.size(), in_place - head_.size());
+  if (in_place > head_size_) mark(head_size_, in_place - head_size_);
   if (in_place < frame_) put(in_place, std::span(spare_.get(), frame_).subspan(static_cast<std::size_t>(in_place)));
   TRIVET_TRY(give_back_filled(count, frame_));
   frame_ = 0;
   return Step::moved;
+}
+
+std::size_t NetReceiver::buffers_for(std::uint64_t bytes) const noexcept {
+  std::size_t count = 0;
+  for (std::uint64_t room = 0; room < bytes; ++count) room += buffers_[count].room;
+  return count;
+}
+
+void NetReceiver::finish_header(Bytes head, std::size_t buffers, const NetHash::Value& hash) const noexcept {
+  abi::NetHashHeader header{};
+  std::memcpy(&header.header, head.data(), sizeof header.header);
+  const auto flags = abi::net_hdr_f_needs_csum | abi::net_hdr_f_data_valid;  // 5.1.6.4.1
+  header.header.flags = has(abi::net_f_guest_csum) ? static_cast<abi::u8>(header.header.flags & flags) : abi::u8{0};
+  header.header.num_buffers = static_cast<std::uint16_t>(buffers);
+  header.hash_value = hash.hash;
+  header.hash_report = hash.report;
+  header.padding_reserved = std::uint16_t{0};
+  std::memcpy(head.data(), &header, header_size_);
+}
+
+Result<NetReceiver::Step> NetReceiver::hand_over(unsigned pair) {
+  const auto size = std::exchange(frame_, 0);
+  auto* const other = pair < shared_.receivers.size() ? shared_.receivers[pair].get() : nullptr;
+  if (other == nullptr) return Step::moved;  // to a queue that the driver has not set up
+  if (hand_over_.empty()) hand_over_.resize(net_most_frame);
+  const auto frame = std::span(hand_over_).first(size);
+  copy_frame(frame);
+  TRIVET_TRY(other->take_over(frame, hash_));
+  return Step::moved;
+}
+
+void NetReceiver::copy_frame(Bytes to) const noexcept {
+  const auto head = std::min(to.size(), head_size_);
+  std::memcpy(to.data(), head_.data(), head);
+  const auto in_place = static_cast<std::size_t>(std::min<std::uint64_t>(in_place_, to.size()));
+  std::size_t at = head;
+  std::uint64_t skip = head;
+  for (const auto& slice : std::span(slices_).first(slice_count_)) {
+    if (at >= in_place) break;
+    if (skip >= slice.size()) {
+      skip -= slice.size();
+      continue;
+    }
+    const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(slice.size() - skip, in_place - at));
+    slice.read(skip, to.subspan(at, part));
+    at += part;
+    skip = 0;
+  }
+  if (at < to.size()) std::memcpy(to.data() + at, spare_.get() + at, to.size() - at);
+}
+
+Result<void> NetReceiver::take_over(Bytes frame, const NetHash::Value& hash) {
+  if (frame_ != 0) return {};  // which waits for buffers already
+  TRIVET_TRY(gather(frame.size()));
+  if (frame.size() <= room_) {
+    const auto count = buffers_for(frame.size());
+    finish_header(frame, count, hash);
+    put(0, frame);
+    TRIVET_TRY(give_back_filled(count, frame.size()));
+  }
+  let_go();
+  queue_.publish();
+  if (queue_.should_notify()) shared_.notifier.used(queue_.index());
+  return {};
 }
 
 Result<NetReceiver::Step> NetReceiver::drop_frame() {

@@ -29,12 +29,16 @@ class NetReceiver {
   /// Takes what the network has, as far as there are buffers. See Device::process.
   Result<More> process();
 
+  /// A frame that came by another pair and is this one's: its header as the network gave it, room for the driver's, and
+  /// the rest. Lost where there are no buffers for it.
+  Result<void> take_over(Bytes frame, const NetHash::Value& hash);
+
   /// Its pair carries no frames any more: buffers and an unfinished frame are let go.
   void rest() noexcept;
   [[nodiscard]] Queue take() noexcept;
 
  private:
-  static constexpr std::size_t head_size = sizeof(abi::NetHeader) + NetFilter::looks_at;
+  static constexpr std::size_t most_head = sizeof(abi::NetHashHeader) + NetHash::looks_at;
 
   enum class Step : std::uint8_t { moved, no_buffers, no_frames };
 
@@ -54,6 +58,12 @@ class NetReceiver {
   /// Gives the frame in hand to the driver, if there are buffers enough.
   Result<Step> deliver();
   Result<Step> drop_frame();
+  /// Of the frame in hand: to another pair.
+  Result<Step> hand_over(unsigned pair);
+  void copy_frame(Bytes to) const noexcept;
+  /// Makes the network's header the driver's.
+  void finish_header(Bytes head, std::size_t buffers, const NetHash::Value& hash) const noexcept;
+  [[nodiscard]] std::size_t buffers_for(std::uint64_t bytes) const noexcept;
   Result<void> give_back_filled(std::size_t buffers, std::uint64_t bytes);
   /// Of the frame just read: neither filtered nor in a form that the driver did not ask for.
   [[nodiscard]] bool wanted(std::size_t bytes) const noexcept;
@@ -75,7 +85,11 @@ class NetReceiver {
   std::uint64_t room_ = 0;  // of all buffers
   bool full_ = false;       // slices_ has no place for the next chain's
   std::vector<iovec> vectors_;
-  std::array<std::byte, head_size> head_{};
+  std::size_t header_size_;  // the driver's: between the network's and the frame there may be room for a hash
+  std::size_t head_size_;
+  std::array<std::byte, most_head> head_{};
+  NetHash::Value hash_{};               // of the frame in hand
+  std::vector<std::byte> hand_over_;    // a frame on its way to another pair; at first need
   std::unique_ptr<std::byte[]> spare_;  // net_most_frame bytes; byte n of a frame at n, touched when needed
   std::size_t wanted_room_;             // as much as the frames of late needed
   std::uint64_t in_place_ = 0;          // of the frame in hand: the bytes that are in the buffers, but for the head's

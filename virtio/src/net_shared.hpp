@@ -2,14 +2,19 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include <trivet/virtio/device.hpp>
 #include <trivet/virtio/net_backend.hpp>
 #include <trivet/virtio/rate_limiter.hpp>
 
 #include "net_filter.hpp"
+#include "net_steering.hpp"
 
 namespace trivet::virtio {
+
+class NetReceiver;
 
 /// What the queues of a network device share.
 struct NetShared {
@@ -17,7 +22,14 @@ struct NetShared {
   Notifier& notifier;
   RateLimiter& limit;  ///< of this queue's direction
   const NetFilter& filter;
-  std::uint64_t features;  ///< negotiated
+  const NetSteering& steering;
+  const std::vector<std::unique_ptr<NetReceiver>>& receivers;  ///< by pair
+  std::uint64_t features;                                      ///< negotiated
+
+  /// Of the driver's buffers, both ways.
+  [[nodiscard]] std::size_t header_size() const noexcept {
+    return (features & abi::net_f_hash_report) != 0 ? sizeof(abi::NetHashHeader) : sizeof(abi::NetHeader);
+  }
 };
 
 /// Frames that one call of `process` moves at most, and the bytes after which it ends.

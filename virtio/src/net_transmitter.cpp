@@ -71,9 +71,10 @@ Result<NetTransmitter::Step> NetTransmitter::next(bool link_up) {
   TRIVET_ASSIGN(const auto chain, queue_.pop());
   if (!chain) return Step::no_frames;
   TRIVET_ASSIGN(auto frame, Reader::create(*chain));
-  if (frame.left() < sizeof(abi::NetHeader)) return no_header(*chain);
+  if (frame.left() < shared_.header_size()) return no_header(*chain);
   TRIVET_ASSIGN(auto header, frame.read_object<abi::NetHeader>());
-  header.flags &= abi::net_hdr_f_needs_csum;  // 5.1.6.2.2: other bits mean nothing
+  TRIVET_TRY(frame.skip(shared_.header_size() - sizeof header));  // a hash means nothing this way
+  header.flags &= abi::net_hdr_f_needs_csum;                      // 5.1.6.2.2: other bits mean nothing
   header.num_buffers = 0;
   if (link_up && acceptable(header, frame.left())) {
     const auto bytes = frame.left();

@@ -136,6 +136,7 @@ Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const NetConfig& con
   TRIVET_ASSIGN(options.mac, config.mac.empty() ? random_mac() : parse_mac(config.mac));
   if (config.mtu) options.mtu = static_cast<std::uint16_t>(*config.mtu);
   options.offloads = config.offload;
+  options.rss = config.rss;
   options.receive = {{config.rx_bytes, 0}, {config.rx_packets, 0}};
   options.transmit = {{config.tx_bytes, 0}, {config.tx_packets, 0}};
   slot.what = fmt::format("{}, {}", tap->name(), text_of(options.mac));

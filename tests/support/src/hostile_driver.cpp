@@ -118,10 +118,10 @@ class Play {
   }
 
   /// A chain of up to 7 descriptors, mostly sound, and the available index after it; for one of the two queues from
-  /// `first` on (which may be none of the device's).
+  /// `first` on, or for queue 4 (which may be none of the device's).
   void add_chain(std::uint64_t first) {
     const auto shape = script_.next<std::uint8_t>();
-    const std::uint64_t queue = first + (shape & 1U);
+    const std::uint64_t queue = first == 2 && shape >= 0xf0 ? 4 : first + (shape & 1U);
     const unsigned length = 1 + (shape >> 1) % 7U;
     auto& place = places_.at(queue);
     for (unsigned i = 0; i < length; ++i) {

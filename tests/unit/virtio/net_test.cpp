@@ -25,7 +25,7 @@ TEST_P(NetTest, OffersWhatTheBackendAndItCan) {
                     abi::net_f_guest_announce;
   EXPECT_EQ(bench->offered() & abi::device_features, base | abi::net_f_mtu | abi::net_f_speed_duplex |
                                                          abi::net_f_ctrl_guest_offloads | abi::net_guest_offloads |
-                                                         abi::net_host_offloads);
+                                                         abi::net_host_offloads | abi::net_f_guest_hdrlen);
   abi::NetConfig config{};
   bench->read_config(0, std::as_writable_bytes(std::span(&config, 1)));
   EXPECT_EQ(std::memcmp(config.mac, own_mac.bytes.data(), 6), 0);

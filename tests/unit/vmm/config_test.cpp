@@ -272,6 +272,8 @@ TEST(RunOptions, NetDevices) {
   EXPECT_FALSE(nets[1].offload);
   EXPECT_EQ(nets[1].rx_bytes, 1000000u);
   EXPECT_EQ(nets[1].tx_packets, 20u);
+  EXPECT_FALSE(nets[1].rss);
+  EXPECT_TRUE(parse({"--net", "tap=t,queues=2,rss=on"})->config.net[0].rss);
   EXPECT_EQ(parse({"--net", "tap=t,queues=16"})->config.net[0].queues, 16u);
 
   expect_part(refusal({"--net", "mtu=1500"}), "tap");

@@ -20,6 +20,7 @@ namespace trivet::virtio {
 class NetController;
 class NetFilter;
 class NetReceiver;
+struct NetSteering;
 class NetTransmitter;
 
 /// How a network device looks to its driver.
@@ -28,6 +29,7 @@ struct NetOptions {
   std::optional<std::uint16_t> mtu{};  ///< bytes, 68 or more; nothing: not told, VIRTIO_NET_F_MTU is not offered
   bool offloads = true;                ///< offers what the backend has; else no checksum or segmentation either way
   std::uint16_t queue_size = 256;      ///< a power of two, 4 to 1024
+  bool rss = false;                    ///< offers receive-side scaling (with several pairs) and hash reports
   std::uint32_t speed = 0;             ///< Mbit/s that the driver is told, up to 2^31 - 1; 0: not told
   RateLimits receive{};                ///< to the driver; operations are frames
   RateLimits transmit{};               ///< from the driver
@@ -39,7 +41,10 @@ struct NetOptions {
 /// Frames are read into and written from the driver's buffers. What the network cannot take stays in the queue until it
 /// can; what comes while there are no buffers stays in the network. A frame that breaks the rules of its header or is
 /// refused by the network is lost, as on a wire; a chain without room for the header, or a control command without
-/// header or status byte, is a driver fault. Not offered: UFO, RSS and hash reports, notification coalescing.
+/// header or status byte, is a driver fault. Not offered: UFO, notification coalescing.
+///
+/// With `rss` the device hashes every frame itself, which a driver pays for: without, the network steers by its own
+/// means (a tap: to the queue that a flow was sent from last).
 class Net final : public Device {
  public:
   /// `invalid_argument` or `out_of_range` names the option out of bounds (caller).
@@ -75,6 +80,7 @@ class Net final : public Device {
   /// The control queue's index, which depends on what was negotiated (5.1.2); none without VIRTIO_NET_F_CTRL_VQ.
   [[nodiscard]] std::optional<unsigned> control_index() const noexcept;
   [[nodiscard]] bool link_up() const noexcept;
+  bool use_pairs(unsigned pairs) noexcept;
   Result<More> work(unsigned index);
   /// As if kicked, but for what the backend or a timer brought.
   void serve(unsigned index) noexcept;
@@ -86,6 +92,8 @@ class Net final : public Device {
   /// @{
   friend class NetController;
   bool set_pairs(unsigned pairs) noexcept;
+  /// Frames to the pairs of its table, and so many pairs to transmit.
+  bool set_steering(const NetSteering& wanted, unsigned transmitters) noexcept;
   bool set_guest_offloads(std::uint64_t offloads) noexcept;
   void set_mac(const MacAddress& mac) noexcept;
   bool announced() noexcept;
@@ -98,6 +106,7 @@ class Net final : public Device {
   std::atomic<std::uint64_t> status_;  // generation << 32 | status: they change in one step
   std::unique_ptr<Client> client_;
   std::unique_ptr<NetFilter> filter_;
+  std::unique_ptr<NetSteering> steering_;
   RateLimiter receive_limit_;
   RateLimiter transmit_limit_;
   std::vector<std::unique_ptr<NetReceiver>> receivers_;

@@ -117,12 +117,14 @@ struct NetConfig {
   std::optional<std::uint32_t> mtu;  ///< what the guest is told, bytes, 68 to 65535; nothing: it is not told
   std::uint32_t queues = 1;          ///< pairs, 1 to 16; more than one need a tap made multi_queue, and no fd
   bool offload = true;               ///< checksums and segmentation may be left to the host, and by it to the guest
+  bool rss = false;                  ///< the guest chooses which pair receives what, and is told the hash
   std::uint64_t rx_bytes = 0;        ///< what the guest may receive in a second; 0: no limit
   std::uint64_t rx_packets = 0;
   std::uint64_t tx_bytes = 0;  ///< what it may send
   std::uint64_t tx_packets = 0;
 };
-BOOST_DESCRIBE_STRUCT(NetConfig, (), (tap, fd, mac, mtu, queues, offload, rx_bytes, rx_packets, tx_bytes, tx_packets))
+BOOST_DESCRIBE_STRUCT(NetConfig, (),
+                      (tap, fd, mac, mtu, queues, offload, rss, rx_bytes, rx_packets, tx_bytes, tx_packets))
 
 /// A whole machine, as a person writes it down: on the command line, where each member is an option, or as JSON, where
 /// each is a key. Both are read by the same description and checked by the same `validate`.

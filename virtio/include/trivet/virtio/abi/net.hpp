@@ -32,6 +32,9 @@ inline constexpr std::uint64_t net_f_ctrl_mac_addr = feature_bit(23);
 inline constexpr std::uint64_t net_f_guest_uso4 = feature_bit(54);
 inline constexpr std::uint64_t net_f_guest_uso6 = feature_bit(55);
 inline constexpr std::uint64_t net_f_host_uso = feature_bit(56);
+inline constexpr std::uint64_t net_f_hash_report = feature_bit(57);
+inline constexpr std::uint64_t net_f_guest_hdrlen = feature_bit(59);
+inline constexpr std::uint64_t net_f_rss = feature_bit(60);
 inline constexpr std::uint64_t net_f_speed_duplex = feature_bit(63);
 
 /// What a driver may let come unfinished; CTRL_GUEST_OFFLOADS_SET has the same bits (5.1.6.5.8).
@@ -85,6 +88,55 @@ static_assert(offsetof(NetHeader, csum_start) == 6);
 static_assert(offsetof(NetHeader, csum_offset) == 8);
 static_assert(offsetof(NetHeader, num_buffers) == 10);
 
+/// With VIRTIO_NET_F_HASH_REPORT, in both directions. Source: virtio 1.3, 5.1.6.
+struct NetHashHeader {
+  NetHeader header;
+  le32 hash_value;
+  le16 hash_report;
+  le16 padding_reserved;
+};
+static_assert(sizeof(NetHashHeader) == 20);
+static_assert(offsetof(NetHashHeader, hash_value) == 12);
+static_assert(offsetof(NetHashHeader, hash_report) == 16);
+
+// Over what a hash is taken. Source: virtio 1.3, 5.1.6.4.3.1.
+inline constexpr std::uint32_t net_hash_ipv4 = 1U << 0;
+inline constexpr std::uint32_t net_hash_tcpv4 = 1U << 1;
+inline constexpr std::uint32_t net_hash_udpv4 = 1U << 2;
+inline constexpr std::uint32_t net_hash_ipv6 = 1U << 3;
+inline constexpr std::uint32_t net_hash_tcpv6 = 1U << 4;
+inline constexpr std::uint32_t net_hash_udpv6 = 1U << 5;
+inline constexpr std::uint32_t net_hash_types =
+    net_hash_ipv4 | net_hash_tcpv4 | net_hash_udpv4 | net_hash_ipv6 | net_hash_tcpv6 | net_hash_udpv6;
+
+// Over what it was. Source: virtio 1.3, 5.1.6.4.3.4.
+inline constexpr std::uint16_t net_hash_report_none = 0;
+inline constexpr std::uint16_t net_hash_report_ipv4 = 1;
+inline constexpr std::uint16_t net_hash_report_tcpv4 = 2;
+inline constexpr std::uint16_t net_hash_report_udpv4 = 3;
+inline constexpr std::uint16_t net_hash_report_ipv6 = 4;
+inline constexpr std::uint16_t net_hash_report_tcpv6 = 5;
+inline constexpr std::uint16_t net_hash_report_udpv6 = 6;
+
+/// How RSS_CONFIG begins; the table, the number of transmit queues (le16), the key's size (u8) and the key follow.
+/// Source: virtio 1.3, 5.1.6.5.7.
+struct NetRssConfig {
+  le32 hash_types;
+  le16 indirection_table_mask;
+  le16 unclassified_queue;  ///< a receive queue's index, halved: its pair; so are the table's
+};
+static_assert(sizeof(NetRssConfig) == 8);
+static_assert(offsetof(NetRssConfig, indirection_table_mask) == 4);
+static_assert(offsetof(NetRssConfig, unclassified_queue) == 6);
+
+/// How HASH_CONFIG begins; the key's size (u8) and the key follow. Source: virtio 1.3, 5.1.6.5.6.4.
+struct NetHashConfig {
+  le32 hash_types;
+  le16 reserved[4];
+};
+static_assert(sizeof(NetHashConfig) == 12);
+static_assert(offsetof(NetHashConfig, reserved) == 4);
+
 inline constexpr u8 net_hdr_f_needs_csum = 1;
 inline constexpr u8 net_hdr_f_data_valid = 2;
 inline constexpr u8 net_hdr_gso_none = 0;
@@ -122,6 +174,8 @@ inline constexpr u8 net_ctrl_announce = 3;
 inline constexpr u8 net_ctrl_announce_ack = 0;
 inline constexpr u8 net_ctrl_mq = 4;
 inline constexpr u8 net_ctrl_mq_vq_pairs_set = 0;
+inline constexpr u8 net_ctrl_mq_rss_config = 1;
+inline constexpr u8 net_ctrl_mq_hash_config = 2;
 inline constexpr u8 net_ctrl_guest_offloads = 5;
 inline constexpr u8 net_ctrl_guest_offloads_set = 0;
 
