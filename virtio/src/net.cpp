@@ -273,7 +273,9 @@ void Net::serve(unsigned index) noexcept {
 }
 
 void Net::wake_all(unsigned direction) noexcept {
-  for (unsigned pair = 0; pair < pairs_; ++pair) activation_.notifier->wake(2 * pair + direction);
+  // Another pair first each time: what waits for a rate's limit is taken by the first.
+  ++first_to_wake_;
+  for (unsigned i = 0; i < pairs_; ++i) activation_.notifier->wake(2 * ((first_to_wake_ + i) % pairs_) + direction);
 }
 
 // --- what the control queue commands ---

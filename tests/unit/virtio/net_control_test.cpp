@@ -167,6 +167,23 @@ TEST_P(NetControlTest, QueuePairs) {
   EXPECT_EQ(received(4).substr(12), frame_to(own_mac, "late"));
 }
 
+TEST_P(NetControlTest, NoPairTakesAllOfARate) {
+  virtio::NetOptions options;
+  options.transmit.operations = {.per_second = 1000, .burst = 1};
+  ASSERT_NO_FATAL_FAILURE(make(options, 2));
+  bench->start(5, 64);
+  ASSERT_EQ(command(abi::net_ctrl_mq, abi::net_ctrl_mq_vq_pairs_set, std::string("\2\0", 2), 4), abi::net_ok);
+  for (int i = 0; i < 30; ++i) {
+    for (const unsigned queue : {1U, 3U}) transmit(bytes_of(abi::NetHeader{}) + frame_to(other), {}, queue);
+  }
+  std::array<unsigned, 2> got{};
+  while (got[0] + got[1] < 30) {
+    for (const unsigned pair : {0U, 1U}) got.at(pair) += arrived(pair, 1).empty() ? 0 : 1;
+  }
+  EXPECT_GE(got[0], 5U);
+  EXPECT_GE(got[1], 5U);
+}
+
 TEST_P(NetControlTest, WithoutMultiqueueTheControlQueueIsTheThird) {
   ASSERT_NO_FATAL_FAILURE(make({}, 3));
   bench->start(7, 16, abi::net_f_mq);

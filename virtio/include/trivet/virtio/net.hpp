@@ -113,6 +113,7 @@ class Net final : public Device {
   std::vector<std::unique_ptr<NetTransmitter>> transmitters_;
   std::unique_ptr<NetController> controller_;
   unsigned pairs_ = 1;  // in use
+  unsigned first_to_wake_ = 0;
   bool faulted_ = false;
   Activation activation_;
   std::mutex notifier_mutex_;  // announce and set_link against reset
