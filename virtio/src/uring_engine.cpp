@@ -76,6 +76,8 @@ Result<void> UringEngine::prepare(RawDisk& disk) {
     return Error::from_errno(-done, "io_uring_setup", "the host does not give an io_uring");
   }
   ready_ = true;
+  // Guest memory is not registered: its pages would stay pinned, and after the balloon gave one back, the ring would go
+  // on with that page while the guest has another.
   // The descriptor is not registered: the ring would keep the file open, and locked, a while after its end.
   disk_ = std::move(disk);
   return {};

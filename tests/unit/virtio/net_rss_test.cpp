@@ -126,7 +126,7 @@ struct NetRssTest : NetTest {
   }
   static std::string little(std::uint64_t value, unsigned size) {
     std::string bytes;
-    for (unsigned i = 0; i < size; ++i) bytes += static_cast<char>(value >> (8 * i));
+    for (unsigned i = 0; i < size; ++i) bytes += static_cast<char>(i < 8 ? value >> (8 * i) : 0);
     return bytes;
   }
   static std::string config(const std::vector<unsigned>& table, std::uint32_t types = abi::net_hash_types,
