@@ -101,6 +101,8 @@ void DriverSide::write_status(std::uint32_t value) noexcept {
   constexpr auto driver = acknowledge | abi::status_driver;
   constexpr auto features_ok = driver | abi::status_features_ok;
   constexpr auto driver_ok = features_ok | abi::status_driver_ok;
+  // DRIVER says ACKNOWLEDGE, too: U-Boot up to 2023.01 forgets that after its reset.
+  if (now == 0 && value == abi::status_driver) value = driver;
   if ((now == 0 && (value == acknowledge || value == driver)) || (now == acknowledge && value == driver)) {
     status_.fetch_or(value, std::memory_order_acq_rel);
   } else if (now == driver && value == features_ok) {

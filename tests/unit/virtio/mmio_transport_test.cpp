@@ -87,7 +87,7 @@ TEST_F(MmioTransport, ConfigurationTakesAnyWidth) {
 }
 
 TEST_F(MmioTransport, TakesTheStatusInOrder) {
-  bench->set_status(2);  // DRIVER without ACKNOWLEDGE
+  bench->set_status(8);  // FEATURES_OK without anything
   EXPECT_EQ(bench->status(), 0U);
   bench->set_status(1);
   bench->set_status(11);  // FEATURES_OK with DRIVER
@@ -109,6 +109,18 @@ TEST_F(MmioTransport, TakesTheStatusInOrder) {
   EXPECT_EQ(bench->status(), 0U);
   EXPECT_EQ(echo->resets, 1);
   EXPECT_TRUE(bench->logged("a status out of order"));
+}
+
+TEST_F(MmioTransport, DriverWithoutAcknowledgeSaysBoth) {
+  bench->set_status(2);  // as U-Boot does
+  EXPECT_EQ(bench->status(), 3U);
+  bench->set_features(abi::f_version_1);
+  bench->set_status(11);
+  EXPECT_EQ(bench->status(), 11U);
+  EXPECT_FALSE(bench->logged("a status out of order"));
+  bench->set_status(0);
+  bench->set_status(10);  // but no more than that
+  EXPECT_EQ(bench->status(), 0U);
 }
 
 TEST_F(MmioTransport, AfterFailedOnlyAResetHelps) {
