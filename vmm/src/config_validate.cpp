@@ -71,6 +71,13 @@ Result<void> check_kernel(const KernelConfig& kernel) {
   return {};
 }
 
+Result<void> check_firmware(const FirmwareConfig& firmware, const KernelConfig& kernel) {
+  TRIVET_TRY(check_path("firmware path", firmware.path));
+  TRIVET_TRY(check_path("firmware debug", firmware.debug));
+  if (kernel.path.empty() && kernel.initrd.empty() && !kernel.cmdline && !kernel.himem_start) return {};
+  return refuse(Errc::invalid_argument, "firmware and kernel are both given; firmware boots what is on a disk");
+}
+
 Result<void> check_blocks(const std::vector<BlockConfig>& blocks) {
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const auto& block = blocks[i];
@@ -212,6 +219,7 @@ Result<void> validate(const Config& config) {
   TRIVET_TRY(check_range("vcpu num", config.vcpu.num, 1u, most_vcpus));
   TRIVET_TRY(check_platform(config.platform));
   TRIVET_TRY(check_kernel(config.kernel));
+  if (config.firmware) TRIVET_TRY(check_firmware(*config.firmware, config.kernel));
   TRIVET_TRY(check_range("the number of block devices", config.block.size(), std::size_t{0}, most_devices));
   TRIVET_TRY(check_range("the number of consoles", config.console.size(), std::size_t{0}, most_devices));
   TRIVET_TRY(check_range("the number of rng devices", config.rng.size(), std::size_t{0}, most_devices));

@@ -7,12 +7,15 @@ namespace trivet::vmm {
 namespace {
 
 constexpr std::uint64_t data_port = 0, port_b = 1, command_port = 4;
-constexpr std::uint8_t status_output_full = 0x01, status_system = 0x04;
+constexpr std::uint8_t status_output_full = 0x01, status_system = 0x04,
+                       status_time_out = 0x60;  // of sending, and of the answer
 constexpr std::uint8_t command_read_control = 0x20, command_write_control = 0x60, command_self_test = 0xaa,
-                       command_read_output_port = 0xd0, command_write_output_port = 0xd1, command_pulse = 0xf0;
-constexpr std::uint8_t self_test_passed = 0x55;
+                       command_test_keyboard_line = 0xab, command_read_output_port = 0xd0,
+                       command_write_output_port = 0xd1, command_pulse = 0xf0;
+constexpr std::uint8_t self_test_passed = 0x55, line_test_passed = 0x00;
+constexpr std::uint8_t no_keyboard = 0xfe;
 constexpr std::uint8_t reset_line = 0x01;  // active low
-constexpr std::uint16_t answer_present = 0x100;
+constexpr std::uint16_t answer_present = 0x100, answer_timed_out = 0x200;
 
 }  // namespace
 
@@ -22,8 +25,11 @@ void I8042::read(std::uint64_t offset, Bytes data) noexcept {
   if (offset == data_port) {
     data[0] = static_cast<std::byte>(answer_.exchange(0) & 0xff);
   } else if (offset == command_port) {
-    const bool full = (answer_.load() & answer_present) != 0;
-    data[0] = std::byte{static_cast<std::uint8_t>(status_system | (full ? status_output_full : 0))};
+    const auto answer = answer_.load();
+    unsigned status = status_system;
+    if ((answer & answer_present) != 0) status |= status_output_full;
+    if ((answer & answer_timed_out) != 0) status |= status_time_out;
+    data[0] = static_cast<std::byte>(status);
   }
 }
 
@@ -41,7 +47,8 @@ void I8042::write(std::uint64_t offset, ConstBytes data) noexcept {
       if ((value & reset_line) == 0) power_.reset();
       break;
     case Expect::nothing:
-      break;  // for a keyboard that is not there
+      answer_ = answer_present | answer_timed_out | no_keyboard;
+      break;
   }
 }
 
@@ -55,6 +62,8 @@ void I8042::command(std::uint8_t value) noexcept {
       return;
     case command_self_test:
       return answer(self_test_passed);
+    case command_test_keyboard_line:
+      return answer(line_test_passed);
     case command_read_output_port:
       return answer(output_port_);
     case command_write_output_port:

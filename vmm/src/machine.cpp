@@ -68,6 +68,7 @@ Outcome Machine::wait() {
   if (it.virtio) it.loop->run_and_wait([&] { it.virtio->reset(); });
   it.loop->stop();
   if (it.serial) it.serial->flush(reader_may_take);
+  if (it.debug_output) it.debug_output->flush(reader_may_take);
   return outcome;
 }
 

@@ -7,6 +7,7 @@
 #include <trivet/vmm/loader/boot_x86_64.hpp>
 #include <trivet/vmm/loader/memory_map.hpp>
 
+#include "firmware.hpp"
 #include "host_file.hpp"
 #include "log.hpp"
 #include "machine_impl.hpp"
@@ -23,13 +24,12 @@ class MachineBuilder {
 
   Result<std::unique_ptr<Machine>> build() {
     TRIVET_TRY(validate(it_.config));
-    TRIVET_ASSIGN(auto source, open_boot_source());
+    TRIVET_TRY(open_boot());
     TRIVET_TRY(make_devices());
     TRIVET_TRY(make_vm());
     TRIVET_TRY(map_memory());
-    TRIVET_ASSIGN(const auto boot, load_boot(source, *it_.memory->snapshot(), platform()));
-    TRIVET_TRY(write_reset_vector(*it_.memory->snapshot()));
-    TRIVET_TRY(make_vcpus(boot));
+    TRIVET_ASSIGN(const auto registers, firmware_ ? start_firmware() : start_kernel());
+    TRIVET_TRY(make_vcpus(registers));
     TRIVET_TRY(connect_devices());
     for (auto* runner : it_.vm->runners()) {
       it_.runners.push_back(std::make_unique<RunnerThread>(
@@ -41,14 +41,20 @@ class MachineBuilder {
   }
 
  private:
+  Result<void> open_boot();
   Result<BootSource> open_boot_source();
   Result<void> make_devices();
+  Result<void> make_firmware_ports();
   Result<void> make_vm();
   Result<std::shared_ptr<const memory::Region>> make_region(const GuestRange& range, std::string_view backing) const;
   Result<void> map_memory();
   Result<void> attach_legacy_devices();
+  Result<void> attach_firmware_ports();
   [[nodiscard]] PlatformInfo platform() const;
-  Result<void> make_vcpus(const BootState& boot);
+  Result<BootRegisters> start_kernel();
+  Result<BootRegisters> start_firmware();
+  Result<void> make_vcpus(const BootRegisters& boot);
+  Result<void> place_devices();
   Result<void> claim_accesses();
   Result<void> attach_pci();
   Result<IrqRouter*> make_controllers();
@@ -59,7 +65,22 @@ class MachineBuilder {
   const MachineOptions& options_;
   std::unique_ptr<Machine::Impl> impl_;
   Machine::Impl& it_;
+  // What is booted: one of the two.
+  std::optional<BootSource> kernel_;
+  std::optional<Firmware> firmware_;
 };
+
+Result<void> MachineBuilder::open_boot() {
+  if (it_.config.firmware) {
+    auto firmware = Firmware::open(it_.config.firmware->path);
+    if (!firmware) return firmware.error().within("--firmware");
+    firmware_.emplace(std::move(*firmware));
+    return {};
+  }
+  TRIVET_ASSIGN(auto kernel, open_boot_source());
+  kernel_.emplace(std::move(kernel));
+  return {};
+}
 
 Result<BootSource> MachineBuilder::open_boot_source() {
   const auto& wanted = it_.config.kernel;
@@ -92,6 +113,17 @@ Result<void> MachineBuilder::make_devices() {
   }
   TRIVET_ASSIGN(it_.serial, SerialConsole::create(*it_.loop, std::move(input), std::move(output), std::move(stop)));
   TRIVET_ASSIGN(it_.virtio, VirtioDevices::create(it_.config, *it_.loop, it_.memory));
+  return make_firmware_ports();
+}
+
+Result<void> MachineBuilder::make_firmware_ports() {
+  if (!firmware_) return {};
+  it_.fw_cfg = std::make_unique<FwCfg>(it_.memory);
+  TRIVET_ASSIGN(auto output, open_output(it_.config.firmware->debug));
+  if (!output.valid()) return {};
+  TRIVET_ASSIGN(it_.debug_output, OutputStream::create(*it_.loop, std::move(output), [] {}));
+  // What does not fit is lost: no firmware waits for this port.
+  it_.debug_port = std::make_unique<DebugPort>([&to = *it_.debug_output](ConstBytes bytes) { (void)to.write(bytes); });
   return {};
 }
 
@@ -107,16 +139,29 @@ Result<void> MachineBuilder::make_vm() {
     return Error::unsupported("make the machine", fmt::format("--balloon: {} keeps the pages of a guest ({})",
                                                               hypervisor.name(), to_string(Cap::fresh_pages)));
   }
-  TRIVET_ASSIGN(it_.platform, choose_platform(it_.config.platform, hypervisor));
+  TRIVET_ASSIGN(it_.platform, choose_platform(it_.config.platform, hypervisor, firmware_.has_value()));
+  TRIVET_TRY(place_devices());
+  VmConfig wanted;
+  wanted.pit = it_.platform.hypervisor_pit;
+  wanted.max_vcpus = it_.config.vcpu.num;
+  wanted.irqchip = it_.platform.irqchip;
+  TRIVET_ASSIGN(it_.vm, it_.hypervisor->create(wanted));
+  return {};
+}
+
+Result<void> MachineBuilder::place_devices() {
+  if (firmware_) {
+    // U-Boot drives device 1 as QEMU's ISA bridge, whatever it is.
+    TRIVET_TRY(it_.virtio->place(it_.platform.virtio, 2, layout::firmware_virtio_mmio));
+    // Also without functions: by its bridge firmware knows the machine.
+    TRIVET_ASSIGN(it_.pci, PciHost::create_for_firmware(layout::firmware_pci_ecam, layout::firmware_pci_memory));
+    return {};
+  }
   TRIVET_TRY(it_.virtio->place(it_.platform.virtio));
   // Looking for functions that are not there costs a guest hundreds of accesses.
   if (it_.platform.virtio == VirtioTransport::pci && !it_.virtio->empty()) {
     TRIVET_ASSIGN(it_.pci, PciHost::create(layout::pci_ecam, layout::pci_memory));
   }
-  VmConfig wanted;
-  wanted.max_vcpus = it_.config.vcpu.num;
-  wanted.irqchip = it_.platform.irqchip;
-  TRIVET_ASSIGN(it_.vm, it_.hypervisor->create(wanted));
   return {};
 }
 
@@ -136,7 +181,8 @@ Result<std::shared_ptr<const memory::Region>> MachineBuilder::make_region(const 
 
 Result<void> MachineBuilder::map_memory() {
   const auto& config = it_.config.memory;
-  TRIVET_ASSIGN(const auto ranges, ram_ranges(config.size_mib * layout::mebibyte));
+  TRIVET_ASSIGN(const auto ranges,
+                ram_ranges(config.size_mib * layout::mebibyte, firmware_ ? layout::firmware_hole : layout::hole));
   const bool takes_ours = it_.hypervisor->supports(Cap::host_memory) != Support::no;
   const std::string_view backing =
       config.backing != "auto" ? std::string_view(config.backing) : (takes_ours ? "anonymous" : "hypervisor");
@@ -159,6 +205,17 @@ Result<void> MachineBuilder::attach_legacy_devices() {
   TRIVET_TRY(it_.ports.insert(I8042::base, I8042::size, it_.i8042, "i8042"));
   TRIVET_TRY(it_.ports.insert(layout::sleep_control_port, AcpiRegisters::size, it_.acpi_registers, "acpi"));
   TRIVET_TRY(it_.ports.insert(layout::panic_port, PanicPort::size, it_.panic_port, "panic port"));
+  return attach_firmware_ports();
+}
+
+Result<void> MachineBuilder::attach_firmware_ports() {
+  if (!firmware_) return {};
+  TRIVET_TRY(it_.ports.insert(FwCfg::base, FwCfg::size, *it_.fw_cfg, "fw_cfg"));
+  TRIVET_TRY(it_.ports.insert(layout::fixed_hardware_port, AcpiFixedHardware::size, it_.acpi_fixed_hardware,
+                              "ACPI fixed hardware"));
+  if (it_.debug_port) {
+    TRIVET_TRY(it_.ports.insert(layout::debug_port, DebugPort::size, *it_.debug_port, "debug port"));
+  }
   return {};
 }
 
@@ -172,7 +229,8 @@ PlatformInfo MachineBuilder::platform() const {
   } else {
     info.serial.back().gsi.reset();  // Linux polls it
   }
-  info.pit = it_.platform.own_pic;
+  info.pit = it_.platform.own_pic || it_.platform.hypervisor_pit;
+  info.fixed_hardware = firmware_.has_value();
   info.rtc = RtcInfo{};
   info.panic_port = true;
   info.virtio_mmio = it_.virtio->platform();
@@ -180,17 +238,34 @@ PlatformInfo MachineBuilder::platform() const {
   return info;
 }
 
-Result<void> MachineBuilder::make_vcpus(const BootState& boot) {
+Result<BootRegisters> MachineBuilder::start_kernel() {
+  const auto memory = it_.memory->snapshot();
+  TRIVET_ASSIGN(const auto boot, load_boot(*kernel_, *memory, platform()));
+  TRIVET_TRY(write_reset_vector(*memory));
+  return boot.registers;
+}
+
+Result<BootRegisters> MachineBuilder::start_firmware() {
+  const auto info = platform();
+  TRIVET_TRY(describe_machine(*it_.fw_cfg, info));
+  TRIVET_TRY(describe_machine(it_.rtc, info));
+  if (const auto mapped = firmware_->map(*it_.vm, *it_.hypervisor, *it_.memory); !mapped) {
+    return mapped.error().within("--firmware");
+  }
+  return reset_registers();
+}
+
+Result<void> MachineBuilder::make_vcpus(const BootRegisters& boot) {
   VcpuState firmware;
-  firmware.msrs = firmware_msrs();
+  firmware.msrs = firmware_ ? std::vector<MsrValue>() : firmware_msrs();  // real firmware sets its own
   for (unsigned i = 0; i < it_.config.vcpu.num; ++i) {
     TRIVET_ASSIGN(auto* vcpu, it_.vm->create_vcpu(i));
     if (firmware.msrs->empty()) continue;
     TRIVET_TRY(vcpu->restore(firmware));
   }
   auto* first = it_.vm->vcpus().front();
-  TRIVET_TRY(first->set_system_registers(boot.registers.system));
-  TRIVET_TRY(first->set_registers(boot.registers.general));
+  TRIVET_TRY(first->set_system_registers(boot.system));
+  TRIVET_TRY(first->set_registers(boot.general));
   return {};
 }
 

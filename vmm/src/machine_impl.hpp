@@ -6,9 +6,12 @@
 #include <vector>
 
 #include <trivet/core/hypervisor.hpp>
+#include <trivet/vmm/acpi_fixed_hardware.hpp>
 #include <trivet/vmm/acpi_registers.hpp>
 #include <trivet/vmm/bus.hpp>
+#include <trivet/vmm/debug_port.hpp>
 #include <trivet/vmm/event_loop.hpp>
+#include <trivet/vmm/fw_cfg.hpp>
 #include <trivet/vmm/i8042.hpp>
 #include <trivet/vmm/ioapic.hpp>
 #include <trivet/vmm/machine.hpp>
@@ -54,6 +57,11 @@ struct Machine::Impl final : PowerControl {
   PanicPort panic_port{*this};
   Rtc rtc;
   std::unique_ptr<SerialConsole> serial;
+  // With firmware.
+  AcpiFixedHardware acpi_fixed_hardware{*this};
+  std::unique_ptr<FwCfg> fw_cfg;
+  std::unique_ptr<OutputStream> debug_output;  // where it is wanted
+  std::unique_ptr<DebugPort> debug_port;
   PlatformChoice platform;
   std::unique_ptr<PciHost> pci;  // where the devices are on PCI
   std::unique_ptr<VirtioDevices> virtio;

@@ -21,6 +21,13 @@ constexpr std::uint64_t bus_size = std::uint64_t{1} << 20;
 /// The bridge from the processor to bus 0: nothing but an identity, by which guests see that the mechanism works.
 class HostBridge final : public pci::Function {
  public:
+  HostBridge(std::uint16_t subsystem_vendor, std::uint16_t subsystem) noexcept
+      // The generic bridge of Red Hat's list of ids for virtual machines, which no guest has quirks for.
+      : config_({.vendor = 0x1b36,
+                 .device = 0x0008,
+                 .class_code = reg::class_host_bridge,
+                 .subsystem_vendor = subsystem_vendor,
+                 .subsystem = subsystem}) {}
   void read_config(std::uint16_t offset, Bytes data) noexcept override {
     const std::lock_guard lock(mutex_);
     config_.read(offset, data);
@@ -36,9 +43,21 @@ class HostBridge final : public pci::Function {
 
  private:
   std::mutex mutex_;
-  // The generic bridge of Red Hat's list of ids for virtual machines, which no guest has quirks for.
-  pci::ConfigSpace config_{{.vendor = 0x1b36, .device = 0x0008, .class_code = reg::class_host_bridge}};
+  pci::ConfigSpace config_;
 };
+
+std::unique_ptr<pci::Function> plain_bridge() {
+  return std::make_unique<HostBridge>(std::uint16_t{0}, std::uint16_t{0});
+}
+/// What SeaBIOS, U-Boot and OVMF know QEMU's machines by.
+std::unique_ptr<pci::Function> qemu_bridge() {
+  return std::make_unique<HostBridge>(std::uint16_t{0x1af4}, std::uint16_t{0x1100});
+}
+
+Result<void> check_ecam(const GuestRange& ecam) {
+  if (ecam.valid() && ecam.size == bus_size && ecam.start.is_aligned(bus_size)) return {};
+  return Error(Errc::invalid_argument, "make a PCI host", "ECAM must be an aligned megabyte for bus 0");
+}
 
 std::string text_of(const PciAddress& address) {
   return fmt::format("{:02x}:{:02x}.{}", address.bus, address.device, address.function);
@@ -65,11 +84,17 @@ void in_parts(std::uint64_t offset, Data data, Access&& access) {
 }  // namespace
 
 Result<std::unique_ptr<PciHost>> PciHost::create(const GuestRange& ecam, const GuestRange& window) {
-  if (!ecam.valid() || ecam.size != bus_size || !ecam.start.is_aligned(bus_size)) {
-    return Error(Errc::invalid_argument, "make a PCI host", "ECAM must be an aligned megabyte for bus 0");
-  }
+  TRIVET_TRY(check_ecam(ecam));
   TRIVET_ASSIGN(auto free, AddressAllocator::create(window));
-  std::unique_ptr<PciHost> host(new PciHost(ecam, window, std::move(free)));
+  std::unique_ptr<PciHost> host(new PciHost(ecam, window, std::move(free), plain_bridge()));
+  TRIVET_TRY(host->attach({}, *host->bridge_, "host bridge"));
+  return host;
+}
+
+Result<std::unique_ptr<PciHost>> PciHost::create_for_firmware(const GuestRange& ecam, const GuestRange& window) {
+  TRIVET_TRY(check_ecam(ecam));
+  TRIVET_TRY(AddressAllocator::create(window));  // only for its check
+  std::unique_ptr<PciHost> host(new PciHost(ecam, window, std::nullopt, qemu_bridge()));
   TRIVET_TRY(host->attach({}, *host->bridge_, "host bridge"));
   return host;
 }
@@ -80,15 +105,16 @@ Result<std::unique_ptr<PciHost>> PciHost::create_beside(IoClaims& claims, const 
   if (bars) {
     TRIVET_ASSIGN(free, AddressAllocator::create(*bars));
   }
-  std::unique_ptr<PciHost> host(new PciHost({}, everything, std::move(free)));
+  std::unique_ptr<PciHost> host(new PciHost({}, everything, std::move(free), plain_bridge()));
   host->claims_ = &claims;
   host->claims_bars_ = true;
   if (bars) TRIVET_TRY(host->attach({}, *host->bridge_, "host bridge"));
   return host;
 }
 
-PciHost::PciHost(const GuestRange& ecam, const GuestRange& window, std::optional<AddressAllocator> free)
-    : ecam_range_(ecam), window_range_(window), free_(std::move(free)), bridge_(std::make_unique<HostBridge>()) {}
+PciHost::PciHost(const GuestRange& ecam, const GuestRange& window, std::optional<AddressAllocator> free,
+                 std::unique_ptr<pci::Function> bridge)
+    : ecam_range_(ecam), window_range_(window), free_(std::move(free)), bridge_(std::move(bridge)) {}
 
 PciHost::~PciHost() = default;
 

@@ -15,7 +15,7 @@ Error lacks(const Hypervisor& hypervisor, std::string_view option, Cap cap) {
 
 }  // namespace
 
-Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hypervisor& hypervisor) {
+Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hypervisor& hypervisor, bool firmware) {
   const auto has = [&](Cap cap) { return hypervisor.supports(cap) != Support::no; };
   PlatformChoice choice;
   const bool full = wanted.irqchip == "full" || (wanted.irqchip == "auto" && has(Cap::irqchip_full));
@@ -26,8 +26,13 @@ Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hyper
   choice.own_ioapic = !full && has(Cap::msi) && has(Cap::interrupt_ends);
   choice.own_pic = choice.own_ioapic && has(Cap::external_interrupts);
   choice.lines = choice.own_ioapic || (full && has(Cap::lines));
+  choice.hypervisor_pit = firmware && full;
+  if (firmware && full && !has(Cap::pit)) return lacks(hypervisor, "irqchip=full, for firmware", Cap::pit);
+  if (firmware && !full && !choice.own_pic) {
+    return lacks(hypervisor, "irqchip=split, for firmware", Cap::external_interrupts);
+  }
   // Messages take the shorter way to a local APIC where the pins are ours.
-  const bool mmio = wanted.virtio == "mmio" || (wanted.virtio == "auto" && full && choice.lines);
+  const bool mmio = wanted.virtio == "mmio" || (wanted.virtio == "auto" && full && choice.lines && !firmware);
   choice.virtio = mmio ? VirtioTransport::mmio : VirtioTransport::pci;
   if (mmio && !choice.lines) {
     return lacks(hypervisor, "virtio=mmio with these interrupt controllers", full ? Cap::lines : Cap::interrupt_ends);

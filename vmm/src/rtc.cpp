@@ -156,6 +156,11 @@ void Rtc::adopt() noexcept {
   offset_seconds_ = (wanted - floor<std::chrono::seconds>(now_())).count();
 }
 
+void Rtc::set_memory(std::uint8_t index, std::uint8_t value) {
+  const std::scoped_lock lock(mutex_);
+  if (index > status_d && index != century && index < registers_.size()) registers_[index] = value;
+}
+
 RtcState Rtc::save() const {
   const std::scoped_lock lock(mutex_);
   return {index_, registers_, offset_seconds_};

@@ -166,17 +166,17 @@ Result<void> VirtioDevices::open_kind(const char* kind, const DeviceConfigs& con
   return {};
 }
 
-Result<void> VirtioDevices::place(VirtioTransport transport, std::uint8_t first) {
+Result<void> VirtioDevices::place(VirtioTransport transport, std::uint8_t first, const GuestRange& windows) {
   transport_ = transport;
-  return transport == VirtioTransport::mmio ? place_on_mmio() : place_on_pci(first);
+  return transport == VirtioTransport::mmio ? place_on_mmio(windows) : place_on_pci(first);
 }
 
-Result<void> VirtioDevices::place_on_mmio() {
-  TRIVET_ASSIGN(auto windows, AddressAllocator::create(layout::virtio_mmio));
+Result<void> VirtioDevices::place_on_mmio(const GuestRange& windows) {
+  TRIVET_ASSIGN(auto free, AddressAllocator::create(windows));
   TRIVET_ASSIGN(auto pins, IdAllocator::create(0, static_cast<std::uint32_t>(layout::virtio_gsis.size()) - 1));
   std::size_t shared = 0;
   for (auto& slot : slots_) {
-    TRIVET_ASSIGN(slot.range, windows.allocate(layout::virtio_mmio_stride, layout::virtio_mmio_stride));
+    TRIVET_ASSIGN(slot.range, free.allocate(layout::virtio_mmio_stride, layout::virtio_mmio_stride));
     const auto pin = pins.allocate();
     // More devices than pins: they share, in turn. The interrupts are edges, and a virtio driver looks before it works.
     const auto index = pin ? *pin : shared++ % layout::virtio_gsis.size();

@@ -17,6 +17,7 @@
 #include <trivet/vmm/bus.hpp>
 #include <trivet/vmm/config.hpp>
 #include <trivet/vmm/event_loop.hpp>
+#include <trivet/vmm/layout_x86_64.hpp>
 #include <trivet/vmm/pci_host.hpp>
 #include <trivet/vmm/platform_info.hpp>
 
@@ -33,8 +34,10 @@ class VirtioDevices {
   static Result<std::unique_ptr<VirtioDevices>> create(const Config& config, EventLoop& loop,
                                                        std::shared_ptr<const memory::MemoryMap> memory);
 
-  /// Gives each its place; on PCI from device `first` of bus 0 on. `limit` when there are more than places.
-  Result<void> place(VirtioTransport transport, std::uint8_t first = 1);
+  /// Gives each its place; on PCI from device `first` of bus 0 on, on MMIO in `windows`. `limit` when there are more
+  /// than places.
+  Result<void> place(VirtioTransport transport, std::uint8_t first = 1,
+                     const GuestRange& windows = layout::virtio_mmio);
 
   [[nodiscard]] bool empty() const noexcept { return slots_.empty(); }
 
@@ -102,7 +105,7 @@ class VirtioDevices {
   template <class DeviceConfig>
   Result<void> open_one(const char* kind, std::size_t index, const DeviceConfig& config);
 
-  Result<void> place_on_mmio();
+  Result<void> place_on_mmio(const GuestRange& windows);
   Result<void> place_on_pci(std::uint8_t first);
   Result<void> connect_mmio(Slot& slot, Vm& vm, IrqRouter& router, Bus& bus);
   Result<void> connect_pci(Slot& slot, Vm& vm, IrqRouter& router, PciHost& host);

@@ -3,7 +3,7 @@
 export PATH=$PATH:/usr/sbin:/sbin
 
 # network_up NUMBER MTU PAYLOAD SENT OPTION...: t0 is 10.NUMBER.0.1/24, OPTION are ip tuntap's; port 80 gives the file PAYLOAD as /payload, and what the first
-# to come to port 9000 sends goes to the file SENT.
+# to come to port 9000 sends goes to the file SENT. What was asked for is in the file $network_log, if that is set.
 network_up() {
   local number=$1 mtu=$2 payload=$3 sent=$4
   shift 4
@@ -15,7 +15,7 @@ network_up() {
   ip link set dev t0 mtu "$mtu"
   ip addr add "10.$number.0.1/24" dev t0
   ip link set dev t0 up
-  busybox httpd -f -p "10.$number.0.1:80" -h "$network_folder/www" &
+  busybox httpd -f -vv -p "10.$number.0.1:80" -h "$network_folder/www" 2>"${network_log:-/dev/null}" &
   network_servers=($!)
   # It ends with its peer, not with its own input.
   busybox nc -l -p 9000 <>"$network_folder/silence" >"$sent" &

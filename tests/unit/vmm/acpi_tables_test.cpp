@@ -121,6 +121,24 @@ TEST(AcpiTables, FadtIsHardwareReducedWithSleepAndResetPorts) {
   }
 }
 
+TEST(AcpiTables, WithFixedHardwareTheFadtIsNotReduced) {
+  auto platform = full_platform();
+  platform.fixed_hardware = true;
+  const auto tables = tables_of(platform);
+  const auto fadt = object<abi::AcpiFixedTable>(table(tables, "FACP"), 0);
+  EXPECT_EQ(fadt.flags.value() & abi::acpi_flag_hardware_reduced, 0U);
+  EXPECT_EQ(fadt.pm1a_event.value(), 0x610U);
+  EXPECT_EQ(fadt.pm1a_control.value(), 0x614U);
+  EXPECT_EQ(fadt.pm_timer.value(), 0x608U);
+  EXPECT_EQ(fadt.pm1_event_length, 4);
+  EXPECT_EQ(fadt.pm1_control_length, 2);
+  EXPECT_EQ(fadt.pm_timer_length, 4);
+  EXPECT_EQ(fadt.sci.value(), 9U);
+  EXPECT_EQ(fadt.sleep_control.address.value(), 0U);
+  EXPECT_EQ(fadt.reset_register.address.value(), layout::reset_port);
+  EXPECT_EQ(fadt.dsdt.value(), fadt.extended_dsdt.value()) << "for those who know only one";
+}
+
 TEST(AcpiTables, BootFlagsTellWhatIsThere) {
   const auto flags = [](const PlatformInfo& platform) {
     const auto tables = tables_of(platform);

@@ -213,6 +213,10 @@ TEST(RunOptions, RangesAreNamed) {
   expect_part(refusal({"--block", "path=/d,queues=17"}), "queues");
   expect_part(refusal({"--block", "path=/d,id=123456789012345678901"}), "20");
   expect_part(refusal({"--kernel", "path=/p,himem_start=1"}), "4096");
+  expect_part(refusal({"--firmware", "debug=-"}), "firmware path");
+  expect_part(refusal({"--firmware", "path=/f", "--kernel", "path=/k"}), "firmware and kernel");
+  expect_part(refusal({"--firmware", "path=/f", "--kernel", "cmdline=x"}), "firmware and kernel");
+  expect_part(refusal({"--firmware", "path=/f,debug="}), "firmware debug");
   expect_part(refusal({"--hypervisor", ""}), "hypervisor");
   const auto long_path = "path=/" + std::string(5000, 'x');
   expect_part(refusal({"--block", long_path.c_str()}), "longer");

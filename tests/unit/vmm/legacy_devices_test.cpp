@@ -2,6 +2,7 @@
 #include <chrono>
 #include <gtest/gtest.h>
 
+#include <trivet/vmm/acpi_fixed_hardware.hpp>
 #include <trivet/vmm/acpi_registers.hpp>
 #include <trivet/vmm/i8042.hpp>
 #include <trivet/vmm/layout_x86_64.hpp>
@@ -59,11 +60,27 @@ TEST(I8042, AnswersItsSelfTestAndKeepsItsControlByte) {
   I8042 keyboard(power);
   out(keyboard, 4, 0xaa);
   EXPECT_EQ(in(keyboard, 0), 0x55);
+  out(keyboard, 4, 0xab);
+  EXPECT_EQ(in(keyboard, 4) & 1, 1) << "its test of the keyboard's line";
+  EXPECT_EQ(in(keyboard, 0), 0);
   out(keyboard, 4, 0x60);
   out(keyboard, 0, 0x47);
   out(keyboard, 4, 0x20);
   EXPECT_EQ(in(keyboard, 0), 0x47);
   EXPECT_EQ(in(keyboard, 1), 0xff) << "port 0x61 is nobody's";
+}
+
+TEST(I8042, SaysThatThereIsNoKeyboard) {
+  PowerRecorder power;
+  I8042 keyboard(power);
+  out(keyboard, 0, 0xff);  // a keyboard's reset
+  EXPECT_EQ(in(keyboard, 4) & 0x61, 0x61) << "an answer, and that it timed out";
+  EXPECT_EQ(in(keyboard, 0), 0xfe);
+  EXPECT_EQ(in(keyboard, 4) & 0x61, 0) << "the answer is taken";
+  out(keyboard, 0, 0xff);
+  out(keyboard, 4, 0xaa);
+  EXPECT_EQ(in(keyboard, 4) & 0x61, 0x01) << "the answer to a command is none of a keyboard's";
+  EXPECT_EQ(in(keyboard, 0), 0x55);
 }
 
 TEST(AcpiRegisters, SleepTypeFiveWithEnablePowersOff) {
@@ -78,6 +95,41 @@ TEST(AcpiRegisters, SleepTypeFiveWithEnablePowersOff) {
   EXPECT_EQ(power.power_offs, 1);
   EXPECT_EQ(power.resets, 0);
   EXPECT_EQ(in(acpi, 1), 0) << "the wake status is never set";
+}
+
+TEST(AcpiFixedHardware, CountsAndPowersOff) {
+  static std::chrono::steady_clock::time_point now;
+  PowerRecorder power;
+  AcpiFixedHardware acpi(power, [] { return now; });
+  const auto read = [&](std::uint64_t offset, std::size_t size) {
+    std::uint32_t value = 0;
+    acpi.read(offset, std::as_writable_bytes(std::span(&value, 1)).first(size));
+    return value;
+  };
+  const auto write = [&](std::uint64_t offset, std::uint32_t value, std::size_t size) {
+    acpi.write(offset, std::as_bytes(std::span(&value, 1)).first(size));
+  };
+  now = std::chrono::steady_clock::time_point(1s);
+  EXPECT_EQ(read(0, 4), 3'579'545U);
+  EXPECT_EQ(read(1, 1), 3'579'545U >> 8 & 0xff);
+  now = std::chrono::steady_clock::time_point(5s);
+  EXPECT_EQ(read(0, 4), 5 * 3'579'545U & 0xff'ffff) << "24 bits";
+  now = std::chrono::steady_clock::time_point(10'000h);
+  EXPECT_LE(read(0, 4), 0xff'ffffU);
+  EXPECT_EQ(read(4, 4), 0U);
+  EXPECT_EQ(read(12, 2), 1U) << "ACPI is enabled";
+  write(12, 0, 2);
+  EXPECT_EQ(read(12, 2), 1U);
+  EXPECT_EQ(read(8, 4), 0U);
+  write(10, 0x120, 2);
+  EXPECT_EQ(read(8, 4), 0x0120'0000U);
+  write(8, 0x0021'ffff, 4);
+  EXPECT_EQ(read(10, 2), 0x21U);
+  EXPECT_EQ(read(8, 2), 0U) << "no event was cleared into being";
+  for (const unsigned control : {5U << 10, 1U << 13, 1U << 13 | 4U << 10}) write(12, control, 2);
+  EXPECT_EQ(power.power_offs, 0);
+  write(12, 1U << 13 | 5U << 10, 2);
+  EXPECT_EQ(power.power_offs, 1);
 }
 
 TEST(AcpiRegisters, ResetTakesItsValueOnly) {

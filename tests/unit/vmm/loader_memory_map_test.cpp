@@ -13,6 +13,8 @@ using layout::mebibyte;
 TEST(RamRanges, StopAtTheHoleAndGoOnFrom4GiB) {
   EXPECT_EQ(*ram_ranges(256 * mebibyte), (std::vector<GuestRange>{{{0}, 256 * mebibyte}}));
   EXPECT_EQ(*ram_ranges(0xd000'0000), (std::vector<GuestRange>{{{0}, 0xd000'0000}}));
+  EXPECT_EQ(*ram_ranges(0xd000'0000, layout::firmware_hole),
+            (std::vector<GuestRange>{{{0}, 0xb000'0000}, {{4 * gibibyte}, 0x2000'0000}}));
   EXPECT_EQ(*ram_ranges(0xd000'1000), (std::vector<GuestRange>{{{0}, 0xd000'0000}, {{4 * gibibyte}, 0x1000}}));
 }
 

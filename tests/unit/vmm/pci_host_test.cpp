@@ -114,6 +114,17 @@ TEST_F(PciHostTest, HasAHostBridge) {
   EXPECT_EQ(host->attach({}, one, "one").error().code(), Errc::already_exists);
 }
 
+TEST_F(PciHostTest, FirmwareKnowsItsBridgeAndPlacesBars) {
+  host = *PciHost::create_for_firmware(layout::firmware_pci_ecam, layout::firmware_pci_memory);
+  EXPECT_EQ(ecam<std::uint32_t>(0, 0x2c), 0x11001af4U);
+  ASSERT_TRUE(host->attach({0, 0, 2, 0}, one, "one"));
+  EXPECT_EQ(ecam<std::uint32_t>(2, 0x10), 0U);
+  EXPECT_EQ(ecam<std::uint16_t>(2, 4), 0U) << "decoding is off";
+  set_ecam<std::uint32_t>(2, 0x10, 0xfebf'f000);
+  set_ecam<std::uint16_t>(2, 4, 2);
+  EXPECT_EQ(memory(0xfebf'f004 - layout::firmware_pci_memory.start.value), 0x14);
+}
+
 TEST_F(PciHostTest, PortsAndEcamReachTheSameRegisters) {
   ASSERT_TRUE(host->attach({0, 0, 3, 0}, one, "one"));
   out<std::uint32_t>(0, 0x80001800);

@@ -58,12 +58,29 @@ struct AcpiGenericAddress {
 };
 static_assert(sizeof(AcpiGenericAddress) == 12);
 
-// 5.2.9, as far as a hardware-reduced platform uses it (4.1): the rest is zero and ignored.
+// 5.2.9, as far as our platforms use it: the rest is zero.
 struct AcpiFixedTable {
   AcpiHeader header;                               // 0
   le32 firmware_control;                           // 36
   le32 dsdt;                                       // 40
-  std::array<std::uint8_t, 109 - 44> unused_44;    // 44
+  std::array<std::uint8_t, 2> unused_44;           // 44
+  le16 sci;                                        // 46
+  std::array<std::uint8_t, 8> unused_48;           // 48
+  le32 pm1a_event;                                 // 56: from here on not if hardware-reduced
+  le32 pm1b_event;                                 // 60
+  le32 pm1a_control;                               // 64
+  std::array<std::uint8_t, 8> unused_68;           // 68
+  le32 pm_timer;                                   // 76
+  std::array<std::uint8_t, 8> unused_80;           // 80
+  std::uint8_t pm1_event_length;                   // 88
+  std::uint8_t pm1_control_length;                 // 89
+  std::uint8_t pm2_control_length;                 // 90
+  std::uint8_t pm_timer_length;                    // 91
+  std::array<std::uint8_t, 4> unused_92;           // 92
+  le16 c2_latency;                                 // 96
+  le16 c3_latency;                                 // 98
+  std::array<std::uint8_t, 8> unused_100;          // 100
+  std::uint8_t century;                            // 108: where the clock has it
   packed_le16 boot_architecture;                   // 109: IA-PC boot flags
   std::uint8_t reserved_111;                       // 111
   le32 flags;                                      // 112
@@ -79,6 +96,9 @@ struct AcpiFixedTable {
   std::array<char, 8> hypervisor;                  // 268
 };
 static_assert(sizeof(AcpiFixedTable) == 276);
+static_assert(offsetof(AcpiFixedTable, sci) == 46);
+static_assert(offsetof(AcpiFixedTable, pm_timer) == 76);
+static_assert(offsetof(AcpiFixedTable, c2_latency) == 96);
 static_assert(offsetof(AcpiFixedTable, boot_architecture) == 109);
 static_assert(offsetof(AcpiFixedTable, flags) == 112);
 static_assert(offsetof(AcpiFixedTable, reset_register) == 116);

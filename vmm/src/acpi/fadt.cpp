@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <trivet/vmm/acpi_fixed_hardware.hpp>
 #include <trivet/vmm/layout_x86_64.hpp>
 
 #include "acpi/table.hpp"
@@ -26,6 +27,22 @@ std::uint16_t boot_architecture(const PlatformInfo& platform) {
   return static_cast<std::uint16_t>(flags);
 }
 
+void add_fixed_hardware(abi::AcpiFixedTable& fadt) {
+  constexpr auto at = [](std::uint64_t offset) {
+    return static_cast<std::uint32_t>(layout::fixed_hardware_port + offset);
+  };
+  constexpr std::uint16_t none = 0xfff;  // a latency beyond what a processor state can have
+  fadt.sci = layout::sci_gsi;
+  fadt.pm1a_event = at(AcpiFixedHardware::pm1_status);
+  fadt.pm1_event_length = 4;
+  fadt.pm1a_control = at(AcpiFixedHardware::pm1_control);
+  fadt.pm1_control_length = 2;
+  fadt.pm_timer = at(AcpiFixedHardware::timer);
+  fadt.pm_timer_length = 4;
+  fadt.c2_latency = none;
+  fadt.c3_latency = none;
+}
+
 }  // namespace
 
 Table make_fadt(const PlatformInfo& platform, GuestAddress dsdt) {
@@ -34,12 +51,17 @@ Table make_fadt(const PlatformInfo& platform, GuestAddress dsdt) {
   fadt.minor_version = fadt_minor_revision;
   fadt.boot_architecture = boot_architecture(platform);
   fadt.flags = abi::acpi_flag_wbinvd | abi::acpi_flag_no_fixed_power_button | abi::acpi_flag_no_fixed_sleep_button |
-               abi::acpi_flag_reset_register | abi::acpi_flag_hardware_reduced;
+               abi::acpi_flag_reset_register | (platform.fixed_hardware ? 0 : abi::acpi_flag_hardware_reduced);
   fadt.reset_register = byte_port(layout::reset_port);
   fadt.reset_value = layout::reset_value;
+  fadt.dsdt = static_cast<std::uint32_t>(dsdt.value);  // SeaBIOS knows no other
   fadt.extended_dsdt = dsdt.value;
-  fadt.sleep_control = byte_port(layout::sleep_control_port);
-  fadt.sleep_status = byte_port(layout::sleep_status_port);
+  if (platform.fixed_hardware) {
+    add_fixed_hardware(fadt);
+  } else {
+    fadt.sleep_control = byte_port(layout::sleep_control_port);
+    fadt.sleep_status = byte_port(layout::sleep_status_port);
+  }
   fadt.hypervisor = {'T', 'R', 'I', 'V', 'E', 'T', 0, 0};
   Table table;
   append(table, fadt);

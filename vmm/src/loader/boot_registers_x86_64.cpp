@@ -115,6 +115,33 @@ BootRegisters linux_64_registers(GuestAddress entry, GuestAddress boot_params) {
   return registers;
 }
 
+BootRegisters reset_registers() {
+  constexpr std::uint16_t selector = 0xf000;
+  constexpr std::uint64_t code_base = 0xffff'0000;
+  constexpr std::uint64_t vector = 0xfff0;
+  constexpr std::uint64_t caching_off = 3U << 29;  // CD, NW
+  Segment data;
+  data.limit = 0xffff;
+  data.type = data_type;
+  data.present = true;
+  data.code_or_data = true;
+  BootRegisters registers;
+  registers.general.rip = vector;
+  auto& system = registers.system;
+  system.ds = system.es = system.fs = system.gs = system.ss = data;
+  system.cs = data;
+  system.cs.selector = selector;
+  system.cs.base = code_base;
+  system.cs.type = code_type;
+  system.tr = task();
+  system.tr.limit = 0xffff;
+  system.ldt = local_table();
+  system.gdt = system.idt = {0, 0xffff};
+  system.cr0 = caching_off | cr0_extension_type;
+  system.apic_base = layout::local_apic.start.value | apic_boot_processor | apic_enable;
+  return registers;
+}
+
 Result<void> write_long_mode_tables(const memory::GuestMemory& memory) {
   TRIVET_TRY(memory.write(layout::boot_gdt.start, std::as_bytes(std::span(descriptors))));
   const auto base = layout::boot_page_tables.start.value;

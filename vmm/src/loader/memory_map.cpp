@@ -7,7 +7,7 @@
 
 namespace trivet::vmm {
 
-Result<std::vector<GuestRange>> ram_ranges(std::uint64_t bytes) {
+Result<std::vector<GuestRange>> ram_ranges(std::uint64_t bytes, const GuestRange& hole) {
   constexpr auto operation = "lay out guest memory";
   if (bytes < layout::smallest_ram) {
     return Error(
@@ -18,7 +18,7 @@ Result<std::vector<GuestRange>> ram_ranges(std::uint64_t bytes) {
     return Error(Errc::invalid_argument, operation,
                  fmt::format("{} bytes of RAM is not a multiple of {} bytes", bytes, layout::page_size));
   }
-  const auto low = std::min(bytes, layout::hole.start.value);
+  const auto low = std::min(bytes, hole.start.value);
   const auto high = bytes - low;
   if (high > layout::physical_address_end - layout::high_ram.value) {
     return Error(Errc::invalid_argument, operation,

@@ -49,6 +49,13 @@ struct KernelConfig {
 };
 BOOST_DESCRIBE_STRUCT(KernelConfig, (), (path, cmdline, himem_start, initrd))
 
+/// A machine that starts firmware of its own, as a PC does, instead of a kernel.
+struct FirmwareConfig {
+  std::string path;           ///< a ROM image for QEMU's machines, which ends at 4 GiB: whole pages, at most 16 MiB
+  std::string debug = "off";  ///< where its debug port, 0x402, writes: as SerialConfig::output
+};
+BOOST_DESCRIBE_STRUCT(FirmwareConfig, (), (path, debug))
+
 /// Where a character device's bytes come from and go to: "-" for standard input and output, "off", or a file's path.
 struct SerialConfig {
   std::string input = "-";
@@ -134,6 +141,7 @@ struct Config {
   VcpuConfig vcpu;
   PlatformConfig platform;
   KernelConfig kernel;
+  std::optional<FirmwareConfig> firmware;
   SerialConfig serial;
   std::vector<BlockConfig> block;
   std::vector<ConsoleConfig> console;
@@ -144,8 +152,8 @@ struct Config {
   std::optional<BalloonConfig> balloon;
 };
 BOOST_DESCRIBE_STRUCT(Config, (),
-                      (hypervisor, memory, vcpu, platform, kernel, serial, block, console, port, rng, net, vsock,
-                       balloon))
+                      (hypervisor, memory, vcpu, platform, kernel, firmware, serial, block, console, port, rng, net,
+                       vsock, balloon))
 
 /// A kernel's command line when none is given.
 inline constexpr std::string_view default_cmdline = "console=ttyS0 reboot=k panic=-1";

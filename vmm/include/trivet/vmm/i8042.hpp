@@ -10,7 +10,8 @@
 namespace trivet::vmm {
 
 /// Just enough keyboard controller for the way PCs reset themselves: command 0xfe (pulse the reset line), or bit 0 of
-/// the output port cleared. There is no keyboard: the output buffer holds only answers to commands.
+/// the output port cleared. There is no keyboard: what is sent to one is answered by the controller, with 0xfe
+/// and the time-out bits, so that nobody has to wait for it.
 ///
 /// Attached at port 0x60, 5 bytes; 0x60 is data, 0x64 status and command. 0x61 is another's. Thread rule: any thread.
 /// Source: IBM PC AT Technical Reference, "Keyboard Controller"; Intel 8042 data sheet.
@@ -36,7 +37,7 @@ class I8042 final : public BusDevice {
   PowerControl& power_;
   BusDevice* port_b_ = nullptr;
   // Independent bytes: a guest that races its own vCPUs here gets what a real controller gives it, some order.
-  std::atomic<std::uint16_t> answer_{0};  // bit 8: there is one
+  std::atomic<std::uint16_t> answer_{0};  // bit 8: there is one; bit 9: it tells of a time-out
   std::atomic<std::uint8_t> control_{0};
   std::atomic<std::uint8_t> output_port_{0x03};
   std::atomic<Expect> expect_{Expect::nothing};

@@ -49,6 +49,12 @@ inline constexpr GuestRange pci_ecam{{0xe000'0000}, 1 * mebibyte};
 inline constexpr std::uint8_t pci_last_bus = 0;
 inline constexpr std::uint16_t pci_config_port = 0xcf8;
 inline constexpr std::uint16_t pci_config_ports = 8;
+// A machine with firmware has a larger hole: firmware for QEMU's machines gives BARs places of its own choice, SeaBIOS
+// downward from the I/O APIC, U-Boot upward from 3 GiB.
+inline constexpr GuestRange firmware_hole{{0xb000'0000}, 0x5000'0000};
+inline constexpr GuestRange firmware_pci_ecam{{0xb000'0000}, 1 * mebibyte};
+inline constexpr GuestRange firmware_virtio_mmio{{0xb800'0000}, 16 * mebibyte};
+inline constexpr GuestRange firmware_pci_memory{{0xc000'0000}, 0x3ec0'0000};
 inline constexpr GuestRange ioapic{{0xfec0'0000}, page_size};
 inline constexpr GuestRange local_apic{{0xfee0'0000}, page_size};
 
@@ -67,6 +73,7 @@ inline constexpr std::uint16_t com1_port = 0x3f8;
 inline constexpr std::uint16_t com1_ports = 8;
 inline constexpr std::uint16_t rtc_port = 0x70;
 inline constexpr std::uint16_t rtc_ports = 2;
+inline constexpr std::uint16_t debug_port = 0x402;  ///< firmware's, where QEMU has it too
 inline constexpr std::uint16_t panic_port = 0x505;  ///< where QEMU has it too
 inline constexpr std::uint16_t keyboard_data_port = 0x60;
 inline constexpr std::uint16_t keyboard_command_port = 0x64;
@@ -83,5 +90,9 @@ inline constexpr std::uint8_t sleep_type_shift = 2;
 inline constexpr std::uint8_t sleep_type_mask = 7U << sleep_type_shift;
 inline constexpr std::uint8_t soft_off_type = 5;
 inline constexpr std::uint8_t reset_value = 1;
+
+// A machine with firmware has ACPI's fixed registers, see AcpiFixedHardware, and an interrupt that never comes.
+inline constexpr std::uint16_t fixed_hardware_port = 0x608;
+inline constexpr std::uint32_t sci_gsi = 9;
 
 }  // namespace trivet::vmm::layout

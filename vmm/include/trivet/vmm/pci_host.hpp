@@ -35,6 +35,10 @@ class PciHost final : private pci::BarListener {
   /// `window` holds the BARs, `ecam` a megabyte for bus 0. `invalid_argument` when one of them cannot be (caller).
   static Result<std::unique_ptr<PciHost>> create(const GuestRange& ecam, const GuestRange& window);
 
+  /// The same, but BARs are where the guest's firmware places them, within `window`; and the host bridge tells firmware
+  /// for QEMU's machines, by its subsystem, that this is one: that there is a FwCfg.
+  static Result<std::unique_ptr<PciHost>> create_for_firmware(const GuestRange& ecam, const GuestRange& window);
+
   /// Functions beside those of other servers of the same bus: `claims` brings their configuration accesses and those to
   /// each BAR, wherever the guest puts it. BARs are placed in `bars` and there is a host bridge; or, without, the bus
   /// is somebody else's and the guest's firmware places them. `window` is the whole address space, for a bus that
@@ -108,7 +112,8 @@ class PciHost final : private pci::BarListener {
     std::atomic<std::uint64_t> at{nowhere};
   };
 
-  PciHost(const GuestRange& ecam, const GuestRange& window, std::optional<AddressAllocator> free);
+  PciHost(const GuestRange& ecam, const GuestRange& window, std::optional<AddressAllocator> free,
+          std::unique_ptr<pci::Function> bridge);
   void bar_moved(pci::Function& function, unsigned bar, std::optional<GuestAddress> at) noexcept override;
   void add_place(pci::Function& function, unsigned bar);
   void claim_place(std::uint64_t before, std::uint64_t after, std::uint64_t size) noexcept;

@@ -53,8 +53,9 @@ struct PlatformInfo {
   bool pit = false;                     ///< PIC and PIT are there, the PIT's line on pin 2
   std::vector<SerialInfo> serial;
   std::optional<RtcInfo> rtc;
-  bool i8042 = false;       ///< a keyboard controller that answers as one; clear when it can only reset
-  bool panic_port = false;  ///< a port by which the guest reports its crash, at `layout::panic_port`
+  bool fixed_hardware = false;  ///< ACPI's fixed registers are there: AcpiFixedHardware; else it is hardware-reduced
+  bool i8042 = false;           ///< a keyboard controller that answers as one; clear when it can only reset
+  bool panic_port = false;      ///< a port by which the guest reports its crash, at `layout::panic_port`
   std::vector<VirtioMmioInfo> virtio_mmio;
   std::optional<PciInfo> pci;
 };

@@ -39,6 +39,10 @@ class Rtc final : public BusDevice {
   void read(std::uint64_t offset, Bytes data) noexcept override;
   void write(std::uint64_t offset, ConstBytes data) noexcept override;
 
+  /// Before the guest runs: what a board's maker left in one byte of the memory. Ignored for the clock's own registers
+  /// (below 0x0e, and the century) and beyond the last.
+  void set_memory(std::uint8_t index, std::uint8_t value);
+
   [[nodiscard]] RtcState save() const;
   void restore(const RtcState& state);
 

@@ -24,6 +24,10 @@ struct BootRegisters {
 /// Source: Linux, Documentation/arch/x86/boot.rst, 64-bit boot protocol. Any thread.
 [[nodiscard]] BootRegisters linux_64_registers(GuestAddress entry, GuestAddress boot_params);
 
+/// What a processor starts with: real mode, 16 bytes below 4 GiB, so that the boot vCPU starts where its firmware does.
+/// Source: Intel SDM volume 3, table 9-1. Any thread.
+[[nodiscard]] BootRegisters reset_registers();
+
 /// Writes the GDT and page tables that map the first 4 GiB one to one, in 2 MiB pages. `out_of_range`: no memory where
 /// the layout puts them. Any thread.
 Result<void> write_long_mode_tables(const memory::GuestMemory& memory);

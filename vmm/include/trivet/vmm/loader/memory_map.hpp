@@ -6,6 +6,7 @@
 
 #include <trivet/core/address.hpp>
 #include <trivet/core/result.hpp>
+#include <trivet/vmm/layout_x86_64.hpp>
 
 namespace trivet::vmm {
 
@@ -20,10 +21,10 @@ struct MemoryMapEntry {
   friend bool operator==(const MemoryMapEntry&, const MemoryMapEntry&) = default;
 };
 
-/// Where `bytes` of RAM lie: from zero up to the hole, the rest from 4 GiB. One range or two.
+/// Where `bytes` of RAM lie: from zero up to the hole, which ends at 4 GiB, and the rest from there. One range or two.
 /// `invalid_argument` (caller): less than 2 MiB, not whole pages, or more than 52 bits of address reach.
 /// Any thread.
-Result<std::vector<GuestRange>> ram_ranges(std::uint64_t bytes);
+Result<std::vector<GuestRange>> ram_ranges(std::uint64_t bytes, const GuestRange& hole = layout::hole);
 
 /// What the guest is told about `bytes` of RAM, sorted, without overlaps: RAM, and in the first megabyte what it must
 /// leave alone. Errors as `ram_ranges`. Any thread.
