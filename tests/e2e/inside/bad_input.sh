@@ -70,6 +70,18 @@ patched "ELF that says 32 bits" elf-class 4 01
 cp "$guest/vmlinuz" "$bad/bz-old" && chmod u+w "$bad/bz-old" && patch "$bad/bz-old" 518 0001
 kernel_refused "bzImage with a boot protocol too old" "bz-old" "$bad/bz-old"
 
+# Firmware that is none.
+refuses 1 "no such firmware" "$bad/none" $(run) --firmware "path=$bad/none"
+refuses 1 "empty firmware" "empty" $(run) --firmware "path=$bad/empty"
+refuses 1 "a folder as firmware" "$bad" $(run) --firmware "path=$bad"
+cut_file "$guest/vmlinux" 5000 odd.rom
+refuses 1 "firmware that is not whole pages" "odd.rom.*4096" $(run) --firmware "path=$bad/odd.rom"
+truncate -s 17M "$bad/large.rom"
+refuses 1 "firmware beyond 16 MiB" "large.rom.*16 MiB" $(run) --firmware "path=$bad/large.rom"
+refuses 2 "firmware and a kernel" "firmware and kernel" $(run) --firmware "path=$bad/odd.rom" --kernel "path=$guest/vmlinux"
+refuses 2 "firmware without a path" "firmware path" $(run) --firmware debug=off
+refuses 1 "a debug port to a file that cannot be" "$bad/none/debug" $(run) --firmware "path=/usr/share/seabios/bios.bin,debug=$bad/none/debug"
+
 # Things that do not fit or are not there.
 good=path=$guest/vmlinux
 truncate -s 200M "$bad/big"
