@@ -119,9 +119,10 @@ Result<void> MachineBuilder::make_devices() {
 Result<void> MachineBuilder::make_firmware_ports() {
   if (!firmware_) return {};
   it_.fw_cfg = std::make_unique<FwCfg>(it_.memory);
-  TRIVET_ASSIGN(auto output, open_output(it_.config.firmware->debug));
-  if (!output.valid()) return {};
-  TRIVET_ASSIGN(it_.debug_output, OutputStream::create(*it_.loop, std::move(output), [] {}));
+  auto output = open_output(it_.config.firmware->debug);
+  if (!output) return output.error().within("--firmware debug");
+  if (!output->valid()) return {};
+  TRIVET_ASSIGN(it_.debug_output, OutputStream::create(*it_.loop, std::move(*output), [] {}));
   // What does not fit is lost: no firmware waits for this port.
   it_.debug_port = std::make_unique<DebugPort>([&to = *it_.debug_output](ConstBytes bytes) { (void)to.write(bytes); });
   return {};

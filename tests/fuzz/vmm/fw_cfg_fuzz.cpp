@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-// A guest at the firmware configuration: any port at any width, descriptors of its making in 64 KiB of memory. Items
-// never change, and DMA never leaves what it was given.
+// A guest at what a machine with firmware has besides: any port at any width, descriptors of its making in 64 KiB of
+// memory. Items never change, and DMA never leaves what it was given.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +11,7 @@
 
 #include <trivet/memory/mapping.hpp>
 #include <trivet/memory/memory_map.hpp>
+#include <trivet/vmm/acpi_fixed_hardware.hpp>
 #include <trivet/vmm/fw_cfg.hpp>
 
 namespace {
@@ -29,6 +30,12 @@ std::vector<std::byte> content() {
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 3 + 1);
   return bytes;
 }
+
+struct Power final : vmm::PowerControl {
+  void power_off() noexcept override {}
+  void reset() noexcept override {}
+  void crash() noexcept override {}
+};
 
 class Guest {
  public:
@@ -54,6 +61,10 @@ class Guest {
     const auto width = std::size_t{1} << (what >> 1) % 3;
     const auto offset = where % (vmm::FwCfg::size - width + 1);
     const auto part = std::span(bytes).first(width);
+    if ((what & 0x40) != 0) {
+      const auto at = where % (vmm::AcpiFixedHardware::size - width + 1);
+      return (what & 0x80) != 0 ? acpi_.read(at, part) : acpi_.write(at, part);
+    }
     (what & 0x80) != 0 ? fw_cfg_->read(offset, part) : fw_cfg_->write(offset, part);
   }
 
@@ -73,6 +84,8 @@ class Guest {
   }
 
  private:
+  Power power_;
+  vmm::AcpiFixedHardware acpi_{power_};
   std::shared_ptr<memory::MemoryMap> map_;
   std::unique_ptr<vmm::FwCfg> fw_cfg_;
 };
