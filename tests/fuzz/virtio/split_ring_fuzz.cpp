@@ -80,6 +80,7 @@ class Machine {
     map = std::make_shared<memory::MemoryMap>(*GuestMemory::create(std::move(regions)));
     config.size = static_cast<std::uint16_t>(1U << input.ConsumeIntegralInRange(0U, 4U));
     config.features = std::uint64_t{input.ConsumeIntegral<std::uint8_t>()} << 28;
+    config.features &= ~(abi::f_ring_packed | abi::f_in_order);  // packed_ring_fuzz.cpp has those
     config.descriptor_area = {input.ConsumeBool() ? page : page + 16};
     config.driver_area = {2 * page + 2 * input.ConsumeIntegralInRange<std::uint64_t>(0, 3)};
     config.device_area = {input.ConsumeIntegralInRange(0, 15) == 0 ? extra.start.value : 3 * page};

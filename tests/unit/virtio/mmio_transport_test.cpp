@@ -25,7 +25,7 @@ struct MmioTransport : ::testing::Test {
     const auto out = bench->guest.allocate(4);
     auto& driver = bench->queue(queue);
     driver.add({{bench->guest.place("ping"), 4, false}, {out, 4, true}});
-    if (driver.must_kick()) bench->kick(queue);
+    bench->kick(queue);  // the echo device never asks for it anew
     const auto used = bench->wait_used(queue);
     return used ? bench->guest.text(out, used->written) : "nothing";
   }
