@@ -36,7 +36,7 @@ Result<void> DriverSide::check(const Device* device, const Options& options) {
     return Error(Errc::invalid_argument, operation,
                  fmt::format("{}: a queue's size is no power of two up to 32768", options.transport));
   }
-  return {};
+  return check_shared_memory(device->shared_memory());
 }
 
 DriverSide::DriverSide(std::unique_ptr<Device> device, Options options, TransportWiring& wiring)

@@ -49,6 +49,10 @@ Result<std::unique_ptr<MmioTransport>> MmioTransport::create(std::unique_ptr<Dev
   if (config.interrupt == nullptr) {
     return Error(Errc::invalid_argument, "create virtio transport", "virtio-mmio: it needs an interrupt");
   }
+  if (config.shared_memory.size() > device->shared_memory().size()) {
+    return Error(Errc::invalid_argument, "create virtio transport",
+                 "virtio-mmio: more shared memory is mapped than the device has");
+  }
   std::unique_ptr<MmioTransport> transport(new MmioTransport(std::move(device), std::move(config), std::move(options)));
   TRIVET_TRY(transport->create_kicks());
   return transport;
@@ -137,13 +141,33 @@ std::uint32_t MmioTransport::read_register(std::uint32_t offset) noexcept {
       return side_.status();
     case TRIVET_MMIO_REGISTER(config_generation):
       return side_.device().config_generation();
-    case TRIVET_MMIO_REGISTER(shm_len_low):  // there are no shared memory regions, whichever is selected
+    case TRIVET_MMIO_REGISTER(shm_len_low):
     case TRIVET_MMIO_REGISTER(shm_len_high):
     case TRIVET_MMIO_REGISTER(shm_base_low):
     case TRIVET_MMIO_REGISTER(shm_base_high):
-      return 0xffffffff;
+      return read_shared_memory_register(offset);
     default:  // write-only, reserved; QueueReset, which is over when its write returns
       return 0;
+  }
+}
+
+/// 4.2.2: of a region that is not there, all ones.
+std::uint32_t MmioTransport::read_shared_memory_register(std::uint32_t offset) const noexcept {
+  const auto regions = side_.device().shared_memory();
+  const auto* region = find_shared_memory(regions, selected_shared_memory_);
+  const auto index = region == nullptr ? regions.size() : static_cast<std::size_t>(region - regions.data());
+  const bool mapped = index < config_.shared_memory.size();
+  const std::uint64_t length = mapped ? region->length : ~std::uint64_t{0};
+  const std::uint64_t base = mapped ? config_.shared_memory[index].value : ~std::uint64_t{0};
+  switch (offset) {
+    case TRIVET_MMIO_REGISTER(shm_len_low):
+      return static_cast<std::uint32_t>(length);
+    case TRIVET_MMIO_REGISTER(shm_len_high):
+      return static_cast<std::uint32_t>(length >> 32);
+    case TRIVET_MMIO_REGISTER(shm_base_low):
+      return static_cast<std::uint32_t>(base);
+    default:
+      return static_cast<std::uint32_t>(base >> 32);
   }
 }
 
@@ -174,6 +198,7 @@ void MmioTransport::write_register(std::uint32_t offset, std::uint32_t value) no
     case TRIVET_MMIO_REGISTER(queue_reset):
       return write_queue_reset(value);
     case TRIVET_MMIO_REGISTER(shm_sel):
+      selected_shared_memory_ = value;
       return;
     default:
       if (!write_queue_register(offset, value)) side_.refuse("a register that is read-only or reserved", offset);

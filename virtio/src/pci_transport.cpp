@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <algorithm>
+#include <bit>
 #include <fmt/format.h>
 
 #include <trivet/virtio/abi/features.hpp>
@@ -130,6 +131,28 @@ Result<void> PciTransport::add_capabilities() {
                                reg::msix_control_enable | reg::msix_control_function_mask);
   config_.set<std::uint32_t>(msix_capability_ + 4, msix_table_offset | bar);
   config_.set<std::uint32_t>(msix_capability_ + 8, msix_pending_offset | bar);
+  return add_shared_memory();
+}
+
+/// 4.1.4.7: a capability for each region.
+Result<void> PciTransport::add_shared_memory() {
+  const auto regions = side_.device().shared_memory();
+  if (regions.empty()) return {};
+  const auto all = std::bit_ceil(shared_memory_offset(regions, regions.size()));
+  TRIVET_TRY(config_.add_bar(shared_memory_bar, {.size = all, .wide = true, .prefetchable = true}));
+  for (std::size_t i = 0; i < regions.size(); ++i) {
+    const auto offset = shared_memory_offset(regions, i);
+    abi::PciCap64 place{};
+    place.cap.cap_len = sizeof place;
+    place.cap.cfg_type = abi::pci_cap_shared_memory_cfg;
+    place.cap.bar = shared_memory_bar;
+    place.cap.id = regions[i].id;
+    place.cap.offset = static_cast<std::uint32_t>(offset);
+    place.cap.length = static_cast<std::uint32_t>(regions[i].length);
+    place.offset_hi = static_cast<std::uint32_t>(offset >> 32);
+    place.length_hi = static_cast<std::uint32_t>(regions[i].length >> 32);
+    TRIVET_TRY(config_.add_capability(reg::capability_vendor, behind_header(place)));
+  }
   return {};
 }
 
@@ -170,6 +193,10 @@ void PciTransport::write_config(std::uint16_t offset, ConstBytes data) noexcept 
 }
 
 void PciTransport::bar_may_have_moved() {
+  if (const auto shared = config_.bar_address(shared_memory_bar); shared != shared_memory_at_) {
+    shared_memory_at_ = shared;
+    if (listener_ != nullptr) listener_->bar_moved(*this, shared_memory_bar, shared);
+  }
   const auto now = config_.bar_address(bar);
   if (base_.exchange(now ? now->value : nowhere) == (now ? now->value : nowhere)) return;
   if (listener_ != nullptr) listener_->bar_moved(*this, bar, now);
@@ -181,6 +208,7 @@ void PciTransport::bar_may_have_moved() {
 // --- the BAR ---
 
 void PciTransport::read_bar(unsigned index, std::uint64_t offset, Bytes data) noexcept {
+  if (index == shared_memory_bar) return read_shared_memory(side_.device().shared_memory(), offset, data);
   std::ranges::fill(data, std::byte{0});
   if (index != bar || offset > bar_size - data.size()) return;
   const auto within = offset % page;
@@ -204,6 +232,7 @@ void PciTransport::read_bar(unsigned index, std::uint64_t offset, Bytes data) no
 }
 
 void PciTransport::write_bar(unsigned index, std::uint64_t offset, ConstBytes data) noexcept {
+  if (index == shared_memory_bar) return write_shared_memory(side_.device().shared_memory(), offset, data);
   if (index != bar || offset > bar_size - data.size()) return;
   const auto within = offset % page;
   switch (offset - within) {

@@ -11,6 +11,7 @@
 #include <trivet/core/bytes.hpp>
 #include <trivet/core/result.hpp>
 #include <trivet/virtio/queue.hpp>
+#include <trivet/virtio/shared_memory.hpp>
 
 namespace trivet::virtio {
 
@@ -62,6 +63,9 @@ class Device {
   [[nodiscard]] virtual std::uint64_t features() const noexcept = 0;
   /// The largest size of each queue, a power of two <= 32768; its length is the number of queues.
   [[nodiscard]] virtual std::span<const std::uint16_t> queue_sizes() const noexcept = 0;
+
+  /// Its shared memory regions: the same ones as long as the device lives (virtio 1.3, 2.10).
+  [[nodiscard]] virtual std::span<const SharedMemory> shared_memory() const noexcept { return {}; }
 
   /// The device's configuration space. Reads beyond its end give zeros, writes there or to read-only fields are
   /// ignored.

@@ -30,6 +30,8 @@ struct MmioConfig {
   InterruptLine* interrupt = nullptr;       ///< an edge for each notification
   Doorbells* doorbells = nullptr;           ///< null: each kick takes the way through `write`
   ErrorLog log{};
+  /// Where the owner has mapped the device's shared memory regions, in their order; the driver is shown no others.
+  std::vector<GuestAddress> shared_memory{};
   std::uint64_t withheld_features = 0;  ///< of rings and transports, not to be offered
 };
 
@@ -75,6 +77,7 @@ class MmioTransport final : private TransportWiring {
   Result<void> create_kicks();
 
   std::uint32_t read_register(std::uint32_t offset) noexcept;
+  [[nodiscard]] std::uint32_t read_shared_memory_register(std::uint32_t offset) const noexcept;
   void write_register(std::uint32_t offset, std::uint32_t value) noexcept;
   bool write_queue_register(std::uint32_t offset, std::uint32_t value) noexcept;
   void write_queue_ready(std::uint32_t value);
@@ -86,10 +89,14 @@ class MmioTransport final : private TransportWiring {
   void config_changed() noexcept override;
   [[nodiscard]] int connect_queue(unsigned queue) noexcept override { return kick_fd(queue); }
   void disconnect_queue(unsigned) noexcept override {}  // the doorbells stay where the registers stay
-  void was_reset() noexcept override { interrupt_status_.store(0, std::memory_order_release); }
+  void was_reset() noexcept override {
+    interrupt_status_.store(0, std::memory_order_release);
+    selected_shared_memory_ = 0;
+  }
 
   MmioConfig config_;
   std::vector<Kick> kicks_;
+  std::uint32_t selected_shared_memory_ = 0;  // with DriverSide's lock held
   std::atomic<std::uint32_t> interrupt_status_{0};
   DriverSide side_;  // before the kicks go, it lets go of them
 };

@@ -56,6 +56,9 @@ class PciTransport final : public pci::Function, private TransportWiring {
   static constexpr std::uint32_t notify_offset = 0x3000;
   static constexpr std::uint32_t msix_table_offset = 0x4000;
   static constexpr std::uint32_t msix_pending_offset = 0x5000;
+  /// The device's shared memory regions, if it has any, one behind the other: 64 bits wide. The owner of the bus may
+  /// map them where the BAR is; what it does not map comes as accesses.
+  static constexpr unsigned shared_memory_bar = 2;
   static constexpr std::uint32_t notify_multiplier = 4;  ///< bytes from one queue's notification address to the next's
 
   /// `invalid_argument` (caller) names what is missing or out of bounds; `limit`, `no_memory` (host).
@@ -87,6 +90,7 @@ class PciTransport final : public pci::Function, private TransportWiring {
   PciTransport(std::unique_ptr<Device> device, PciConfig config, DriverSide::Options options);
   Result<void> prepare();
   Result<void> add_capabilities();
+  Result<void> add_shared_memory();
   Result<std::uint8_t> add_virtio_capability(std::uint8_t type, std::uint32_t offset, std::uint32_t length,
                                              ConstBytes more = {});
   void bar_may_have_moved();
@@ -121,6 +125,7 @@ class PciTransport final : public pci::Function, private TransportWiring {
   std::uint8_t msix_capability_ = 0;
   std::uint8_t window_capability_ = 0;
   std::atomic<std::uint64_t> base_{nowhere};
+  std::optional<GuestAddress> shared_memory_at_;  // with config_mutex_
   std::atomic<bool> line_disabled_{false};
   std::atomic<std::uint16_t> config_vector_{0xffff};
   std::atomic<std::uint8_t> isr_{0};

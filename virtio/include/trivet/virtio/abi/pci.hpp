@@ -41,6 +41,15 @@ inline constexpr std::uint8_t pci_cap_pci_cfg = 5;
 inline constexpr std::uint8_t pci_cap_shared_memory_cfg = 8;
 inline constexpr std::uint8_t pci_cap_vendor_cfg = 9;
 
+/// 4.1.4 struct virtio_pci_cap64: for offsets and lengths beyond 32 bits.
+struct PciCap64 {
+  PciCap cap;
+  le32 offset_hi;
+  le32 length_hi;
+};
+static_assert(sizeof(PciCap64) == 24);
+static_assert(offsetof(PciCap64, offset_hi) == 16 && offsetof(PciCap64, length_hi) == 20);
+
 /// 4.1.4.4 struct virtio_pci_notify_cap
 struct PciNotifyCap {
   PciCap cap;
