@@ -53,7 +53,7 @@ Contents rom(std::initializer_list<unsigned> code) {
   for (const auto byte : code) image[at++] = static_cast<std::byte>(byte);
   image[0x800] = std::byte{'r'};
   at = 0xff0;
-  for (const unsigned byte : {0xe9, 0x0d, 0xf0}) image[at++] = static_cast<std::byte>(byte);
+  for (const unsigned byte : {0xe9U, 0x0dU, 0xf0U}) image[at++] = static_cast<std::byte>(byte);
   return image;
 }
 
@@ -138,7 +138,7 @@ TEST_F(FirmwareTest, FindsItsDevicesOnPciUnlessToldOtherwise) {
 TEST_F(FirmwareTest, RefusesWhatIsNoRomImage) {
   config.firmware = FirmwareConfig{"/nonexistent/bios.bin", "off"};
   EXPECT_THAT(refusal(), HasSubstr("/nonexistent/bios.bin"));
-  for (const std::uint64_t size : {1, 4095, 4097, (16 << 20) + 4096}) {
+  for (const std::uint64_t size : {1U, 4095U, 4097U, (16U << 20) + 4096}) {
     const test::TempFile odd(size);
     config.firmware->path = odd.path();
     EXPECT_THAT(refusal(), HasSubstr(odd.path())) << size;
@@ -228,7 +228,7 @@ TEST(DescribeMachine, FwCfgHasItsFiles) {
 class Loader {
  public:
   explicit Loader(LoadableTables& tables) : tables_(tables) {}
-  static constexpr std::uint64_t rsdp_at = 0xf5000, tables_at = 0x7fe1000;
+  static constexpr std::uint64_t tables_at = 0x7fe1000;
 
   void run() {
     ASSERT_EQ(tables_.script.size() % 128, 0U);
