@@ -69,6 +69,7 @@ function(trivet_bench room source)
   string(REGEX REPLACE "_bench$" "" name ${name})
   add_executable(bench_${name} ${source})
   target_link_libraries(bench_${name} PRIVATE trivet_flags trivet_fmt trivet::${room} trivet_test_support benchmark::benchmark)
+  target_include_directories(bench_${name} PRIVATE $<TARGET_PROPERTY:trivet_${room},SOURCE_DIR>/src)
 endfunction()
 
 # trivet_readme_example(ROOM README): the README's first cpp block is a whole program; it is built and run as a test.

@@ -14,27 +14,31 @@ std::uint32_t Queue::pop_packed() {
   constexpr unsigned kept = abi::desc_f_next | abi::desc_f_write | abi::desc_f_indirect;
   // What is staged is the driver's already, but it cannot know that.
   const std::uint32_t room = tracking.free_entries - tracking.staged;
+  // In locals: every access to guest memory might change what is not.
+  const std::byte* const descriptors = ring.descriptors;
+  std::byte* const table = tracking.table.data();
+  const std::uint32_t size = config_.size;
   const std::uint16_t token = tracking.first_free;
-  std::uint16_t place = tracking.available;
-  std::uint16_t entry = token;
-  std::uint16_t next = token;
-  for (std::uint32_t count = 0; count < room;) {
-    entry = next;
-    next = tracking.next_of(entry);
-    const auto rest = ring.rest(place);
+  std::uint32_t offset = tracking.available & 0x7fffU;
+  std::uint64_t next = token;
+  for (std::uint32_t count = 1; count <= room; ++count) {
+    const auto entry = static_cast<std::uint16_t>(next);
+    std::byte* const to = table + std::size_t{16} * entry;
+    const std::byte* const from = descriptors + std::size_t{16} * offset;
+    next = memory::load_at<std::uint64_t>(to + 8) >> 48;
+    const detail::PackedRing::Rest rest{memory::load_at<std::uint64_t>(from + 8)};
     const std::uint64_t flags = rest.flags() & kept;
-    tracking.set_address(entry, ring.address(place));
-    tracking.set_rest(entry, rest.length() | flags << 32 | std::uint64_t{next} << 48);
-    ++count;
-    place = abi::packed_after(place, 1, config_.size);
+    memory::store_at<std::uint64_t>(to, memory::load_at<std::uint64_t>(from));
+    memory::store_at<std::uint64_t>(to + 8, rest.length() | flags << 32 | next << 48);
+    offset = offset + 1 == size ? 0 : offset + 1;
     if ((flags & abi::desc_f_next) != 0) continue;
     auto& record = tracking.records[token];
     record.buffer_id = rest.id();  // 2.8.6: the last one's
     record.descriptors = static_cast<std::uint16_t>(count);
     record.last = entry;
-    tracking.first_free = next;
+    tracking.first_free = static_cast<std::uint16_t>(next);
     tracking.free_entries = static_cast<std::uint16_t>(tracking.free_entries - count);
-    tracking.available = place;
+    tracking.available = abi::packed_after(tracking.available, count, config_.size);
     tracking.enter(token);
     ++next_available_;
     return token;

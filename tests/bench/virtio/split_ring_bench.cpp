@@ -2,113 +2,18 @@
 // The split ring, each operation beside its floor: a loop by hand that does the same memory traffic and the same
 // atomics, with the bounds checks that safety needs and nothing else, on the same rings.
 
-#include <benchmark/benchmark.h>
-#include <cstdlib>
-#include <memory>
-#include <string>
-#include <vector>
+#include <array>
+#include <chrono>
+#include <utility>
 
-#include <trivet/memory/access.hpp>
-#include <trivet/memory/mapping.hpp>
-#include <trivet/memory/region.hpp>
-#include <trivet/test/driver.hpp>
-#include <trivet/test/floor_report.hpp>
 #include <trivet/virtio/buffers.hpp>
+
+#include "split_ring_rows.hpp"
 
 namespace {
 
 using namespace trivet;
-using namespace trivet::virtio;
-using memory::load_at;
-using memory::load_unaligned_at;
-using memory::store_at;
-using test::Driver;
-using test::TestGuest;
-
-constexpr std::uint16_t queue_size = 256;
-constexpr std::uint16_t mask = queue_size - 1;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-/// A full ring of equal chains. The driver then only moves its index on: the same chains are available again.
-struct Ring {
-  struct Shape {
-    std::size_t length = 1;
-    bool indirect = false;
-    std::uint64_t features = Driver::all_features;
-    bool track_dirty = false;
-    std::size_t regions = 1;
-  };
-
-  explicit Ring(const Shape& shape)
-      : guest(TestGuest::default_size, {0}, shape.track_dirty), driver(guest, queue_size, shape.features) {
-    for (std::size_t i = 1; i < shape.regions; ++i) {
-      const std::uint64_t at = (std::uint64_t{1} << 32) + i * (std::uint64_t{1} << 20);
-      require(guest.map()->insert(*memory::Region::create({at}, *memory::Mapping::anonymous(1 << 16))).has_value());
-    }
-    std::vector<Driver::Buffer> buffers;
-    for (std::size_t i = 0; i < shape.length; ++i) {
-      const bool writable = i != 0;
-      buffers.push_back({guest.allocate(512), writable ? 512U : 16U, writable});
-    }
-    // As many indirect chains as direct ones fit: the tables are no larger than the ring, and what is compared is the
-    // walk, not the cache.
-    const auto most = queue_size / shape.length;
-    while (chains < most && (shape.indirect ? driver.add_indirect(buffers) : driver.add(buffers))) ++chains;
-    // Where fewer chains than entries fit, the ring repeats them.
-    for (std::uint16_t i = chains; i < queue_size; ++i) {
-      driver.set_available_entry(
-          i, static_cast<std::uint16_t>(i % chains * (shape.indirect ? 1 : shape.length) % queue_size));
-    }
-    queue = std::make_unique<Queue>(driver.queue());
-    const auto host = [&](GuestAddress at) { return guest.memory().slice({at, 1}, memory::Permission::write)->host(); };
-    base = guest.memory().regions()[0]->host();
-    size = TestGuest::default_size;
-    descriptors = host(driver.descriptor_area());
-    avail = host(driver.driver_area());
-    used = host(driver.device_area());
-  }
-
-  /// The driver's part of each round, in ours and in the floor: `count` more chains.
-  void offer(std::uint16_t count) {
-    offered = static_cast<std::uint16_t>(offered + count);
-    store_at<std::uint16_t>(avail + 2, offered, std::memory_order_release);
-  }
-
-  TestGuest guest;
-  Driver driver;
-  std::uint16_t chains = 0;
-  std::unique_ptr<Queue> queue;
-  std::uint16_t offered = 0;
-  std::byte* base;
-  std::uint64_t size;
-  const std::byte* descriptors;
-  std::byte* avail;
-  std::byte* used;
-};
-
-/// The floor's walk: what 2.7.5 makes necessary; indirect not needed for the direct rows.
-template <class Visit>
-bool floor_walk(const std::byte* table, std::uint32_t entries, std::uint16_t head, Visit visit) {
-  std::uint64_t total = 0;
-  std::uint16_t index = head;
-  for (std::uint32_t left = queue_size; left != 0; --left) {
-    if (index >= entries) return false;
-    const std::byte* at = table + std::size_t{16} * index;
-    const auto address = load_unaligned_at<std::uint64_t>(at);
-    const auto rest = load_unaligned_at<std::uint64_t>(at + 8);
-    const auto flags = static_cast<std::uint16_t>(rest >> 32);
-    if ((flags & abi::desc_f_indirect) != 0) return false;
-    total += static_cast<std::uint32_t>(rest);
-    if (total > std::uint64_t{1} << 32) return false;
-    if (!visit(address, static_cast<std::uint32_t>(rest), (flags & abi::desc_f_write) != 0)) return false;
-    if ((flags & abi::desc_f_next) == 0) return true;
-    index = static_cast<std::uint16_t>(rest >> 48);
-  }
-  return false;
-}
+using namespace trivet::bench;
 
 void pop_and_walk(benchmark::State& state, Ring::Shape shape) {
   Ring ring(shape);
@@ -132,26 +37,6 @@ void pop_and_walk(benchmark::State& state, Ring::Shape shape) {
       require(queue.go_back(batch).has_value());
       taken = 0;
     }
-  }
-}
-
-void pop_and_walk_floor(benchmark::State& state, Ring::Shape shape) {
-  Ring ring(shape);
-  const std::uint16_t batch = ring.chains;
-  ring.offer(batch);
-  std::uint16_t next = 0;
-  std::uint16_t known = load_at<std::uint16_t>(ring.avail + 2, std::memory_order_acquire);
-  for (auto _ : state) {
-    if (next == known) std::abort();
-    const auto head = load_at<std::uint16_t>(ring.avail + 4 + std::size_t{2} * (next & mask));
-    ++next;
-    std::uint64_t bytes = 0;
-    require(floor_walk(ring.descriptors, queue_size, head, [&](std::uint64_t address, std::uint32_t length, bool) {
-      bytes += length + address;
-      return true;
-    }));
-    benchmark::DoNotOptimize(bytes);
-    if (next == batch) next = 0;
   }
 }
 
@@ -252,6 +137,20 @@ void add_used_floor(benchmark::State& state, Ring::Shape shape) {
   }
 }
 
+/// Only what gives a chain back: a ring full of chains is popped, not timed, then pushed one by one.
+void add_used_alone(benchmark::State& state, Ring::Shape shape) {
+  Ring ring(shape);
+  Queue& queue = *ring.queue;
+  std::array<std::uint16_t, queue_size> ids{};
+  while (state.KeepRunningBatch(queue_size)) {
+    ring.offer(queue_size);
+    for (auto& id : ids) id = (*queue.pop())->id();
+    const auto begin = std::chrono::steady_clock::now();
+    for (const auto id : ids) require(queue.push_used(id, 8).has_value());
+    state.SetIterationTime(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+}
+
 void add_pair(test::FloorReport& report, const std::string& name, double bar, auto ours, auto floor) {
   benchmark::RegisterBenchmark(name.c_str(), ours);
   benchmark::RegisterBenchmark((name + "/floor").c_str(), floor);
@@ -287,6 +186,17 @@ void add_cycles(test::FloorReport& report) {
   variant("whole cycle, EVENT_IDX, 16 regions", 1.1, {2, false, Driver::all_features, false, 16});
 }
 
+/// Its bar: the peer's 2.1 ns by the table's floor of a chain of 1, times that floor as measured here.
+void add_gives(test::FloorReport& report) {
+  const std::string name = "add used (peer: 2.1 by a floor of 2.3)";
+  benchmark::RegisterBenchmark(name.c_str(), [](auto& s) { add_used_alone(s, {1}); })->UseManualTime();
+  report.bar(name, 2.1 / 2.3, "pop and walk a chain of 1/floor");
+  benchmark::RegisterBenchmark("add used, dirty tracking", [](auto& s) {
+    add_used_alone(s, {1, false, Driver::all_features, true});
+  })->UseManualTime();
+  report.bar("add used, dirty tracking", 1.5, name);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -299,5 +209,6 @@ int main(int argc, char** argv) {
     add_used(s, {1, false, Driver::all_features, true});
   });
   report.bar("pop and add used, dirty tracking", 1.5, "pop and add used");
+  add_gives(report);
   return test::run_with_floor(argc, argv, report);
 }

@@ -22,7 +22,8 @@ class FloorReport : public benchmark::ConsoleReporter {
   void ReportRuns(const std::vector<Run>& runs) override {
     for (const auto& run : runs) {
       if (run.run_type != Run::RT_Iteration || run.error_occurred) continue;
-      times_[run.run_name.function_name].push_back(run.GetAdjustedCPUTime());
+      const bool manual = run.run_name.time_type == "manual_time";
+      times_[run.run_name.function_name].push_back(manual ? run.GetAdjustedRealTime() : run.GetAdjustedCPUTime());
     }
   }
 
