@@ -22,6 +22,7 @@ struct QueueTracking {
     popped,
     done,  // in order only: pushed, but not all before it
   };
+  /// Of one chain, by its token.
   struct Record {
     std::uint32_t written = 0;      // once done
     std::uint16_t buffer_id = 0;    // packed: the driver's
