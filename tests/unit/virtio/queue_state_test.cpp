@@ -76,7 +76,9 @@ TEST(QueueState, WhatIsNoDocumentIsRefused) {
   for (const std::string text : {"", "{", "[]", "1", "null", "{}x", "[[[[[[[[1]]]]]]]]"}) {
     EXPECT_FALSE(queue_config_from_json(text)) << text;
   }
-  EXPECT_EQ(queue_config_from_json(std::string(5000, ' ') + "{}").error().code(), Errc::malformed);
+  std::string long_one(5000, ' ');
+  long_one.append("{}");
+  EXPECT_EQ(queue_config_from_json(long_one).error().code(), Errc::malformed);
 }
 
 /// Of each ring: saved as text, made again from it, and the next chain comes.
