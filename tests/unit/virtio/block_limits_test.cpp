@@ -37,8 +37,13 @@ struct DiskRecord {
   std::atomic<unsigned> commits{0};
   std::mutex mutex;
   std::vector<Asked> asked;
-  std::optional<virtio::DiskLifetime> lifetime;
-  int fails_with = 0;
+  std::optional<virtio::DiskLifetime> lifetime;  // with the lock held
+  std::atomic<int> fails_with{0};
+
+  void wear(std::optional<virtio::DiskLifetime> now) {
+    const std::lock_guard lock(mutex);
+    lifetime = now;
+  }
 
   std::vector<Asked> take_asked() {
     const std::lock_guard lock(mutex);
@@ -53,14 +58,17 @@ class FakeDisk final : public virtio::BlockBackend {
     info_.size = disk_size;
   }
   [[nodiscard]] const virtio::DiskInfo& info() const noexcept override { return info_; }
-  [[nodiscard]] std::optional<virtio::DiskLifetime> lifetime() noexcept override { return record_->lifetime; }
+  [[nodiscard]] std::optional<virtio::DiskLifetime> lifetime() noexcept override {
+    const std::lock_guard lock(record_->mutex);
+    return record_->lifetime;
+  }
   Result<void> start(boost::asio::any_io_executor, virtio::DiskClient&) override { return {}; }
   std::optional<int> submit(DiskOperation& operation) noexcept override {
     const std::lock_guard lock(record_->mutex);
     std::uint64_t bytes = operation.bytes;
     for (const auto& part : operation.data) bytes += part.iov_len;
     record_->asked.push_back({operation.kind, operation.offset, bytes});
-    return record_->fails_with;
+    return record_->fails_with.load();
   }
   void commit() noexcept override { ++record_->commits; }
   void drain() noexcept override {}
@@ -221,7 +229,7 @@ TEST_P(BlockLimits, WithoutTheAbilityNothingIsErased) {
 }
 
 TEST_P(BlockLimits, TellsItsLifetime) {
-  disk->lifetime = virtio::DiskLifetime{.pre_eol_info = 1, .worn_a = 3, .worn_b = 0x0b};
+  disk->wear(virtio::DiskLifetime{.pre_eol_info = 1, .worn_a = 3, .worn_b = 0x0b});
   ASSERT_NO_FATAL_FAILURE(start({.tells_lifetime = true}));
   EXPECT_NE(bench->offered() & abi::block_f_lifetime, 0U);
   const auto at = bench->guest.place(std::string(512, 'x'));
@@ -232,7 +240,7 @@ TEST_P(BlockLimits, TellsItsLifetime) {
   EXPECT_EQ(written, 6U);
   EXPECT_EQ(bench->guest.text(at, 512).substr(6), std::string(506, 'x'));
 
-  disk->lifetime.reset();
+  disk->wear(std::nullopt);
   EXPECT_EQ(request(abi::block_t_get_lifetime, 0, at, 6), abi::block_s_ioerr) << "it cannot tell now";
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <gtest/gtest.h>
 #include <map>
@@ -28,9 +29,9 @@ namespace abi = virtio::abi;
 class TestNet final : public virtio::NetBackend {
  public:
   struct Commands {
-    std::uint64_t offloads = ~std::uint64_t{0};
-    unsigned pairs = 0;
-    bool refuse = false;
+    std::atomic<std::uint64_t> offloads{~std::uint64_t{0}};
+    std::atomic<unsigned> pairs{0};
+    std::atomic<bool> refuse{false};
   };
   TestNet(std::unique_ptr<virtio::PacketFds> fds, std::shared_ptr<Commands> commands)
       : fds_(std::move(fds)), commands_(std::move(commands)) {}
