@@ -9,26 +9,12 @@
 #include <trivet/test/driver.hpp>
 #include <trivet/test/fake_pages.hpp>
 
+#include "must.hpp"
+
 namespace trivet::test {
 namespace {
 
 namespace abi = virtio::abi;
-
-template <class T>
-T must(Result<T> result) {
-  if (!result) {
-    std::fprintf(stderr, "test support: %s\n", to_string(result.error()).c_str());
-    std::abort();
-  }
-  return std::move(*result);
-}
-
-void must(const Result<void>& result) {
-  if (!result) {
-    std::fprintf(stderr, "test support: %s\n", to_string(result.error()).c_str());
-    std::abort();
-  }
-}
 
 GuestAddress operator+(GuestAddress at, std::uint64_t bytes) {
   return {at.value + bytes};

@@ -7,25 +7,12 @@
 #include <trivet/memory/access.hpp>
 #include <trivet/test/driver.hpp>
 
+#include "must.hpp"
+
 namespace trivet::test {
 namespace {
 
 namespace abi = virtio::abi;
-
-template <class T>
-T must(Result<T> result) {
-  if (!result) {
-    std::fprintf(stderr, "test support: %s\n", to_string(result.error()).c_str());
-    std::abort();
-  }
-  return std::move(*result);
-}
-void must(const Result<void>& result) {
-  if (!result) {
-    std::fprintf(stderr, "test support: %s\n", to_string(result.error()).c_str());
-    std::abort();
-  }
-}
 
 constexpr std::uint16_t both = abi::packed_desc_f_avail | abi::packed_desc_f_used;
 
