@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <algorithm>
 #include <fmt/format.h>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
+#include <boost/algorithm/string/replace.hpp>
 #include <boost/program_options/errors.hpp>
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/parsers.hpp>
@@ -47,6 +50,14 @@ Result<std::vector<std::string>> with_groups(std::span<const std::string> argume
   return words;
 }
 
+/// The library's sentence, with the option's name put in once. Its own what() never ends over a name that holds the
+/// placeholder.
+std::string sentence(const po::error_with_option_name& failure) {
+  const auto& base = static_cast<const std::logic_error&>(failure);
+  return boost::replace_all_copy(std::string(base.std::logic_error::what()), "%canonical_option%",
+                                 failure.get_option_name());
+}
+
 Result<std::vector<po::option>> split(std::span<const std::string> arguments, const std::vector<OptionInfo>& infos) {
   namespace style = po::command_line_style;
   TRIVET_ASSIGN(const auto words, with_groups(arguments, infos));
@@ -57,8 +68,10 @@ Result<std::vector<po::option>> split(std::span<const std::string> arguments, co
         .style(style::unix_style & ~style::allow_guessing)
         .run()
         .options;
+  } catch (const po::error_with_option_name& failure) {
+    return Error(Errc::invalid_argument, operation, sentence(failure));
   } catch (const po::error& failure) {
-    return Error(Errc::invalid_argument, operation, failure.what());  // names the option
+    return Error(Errc::invalid_argument, operation, failure.what());
   }
 }
 

@@ -33,7 +33,7 @@ vmm_command() {
       disk+=(-object iothread,id=thread)
       device=virtio-blk-device,drive=disk
       [[ $1 == *-main* ]] || device+=,iothread=thread
-      command=(qemu-system-x86_64 -M microvm,acpi=on,pit=off,pic=off,rtc=off -accel kvm -cpu host -smp 1 -m "$E2E_MEMORY" -nodefaults -no-user-config
+      command=(qemu-system-x86_64 -M microvm,acpi=on,pit=off,pic=off,rtc=off -accel kvm -cpu host,arch-capabilities=off -smp 1 -m "$E2E_MEMORY" -nodefaults -no-user-config
         -global virtio-mmio.force-legacy=false -display none -no-reboot -serial stdio -kernel "$out/guest/vmlinux" -initrd "$out/guest/initrd-tools"
         -append "console=ttyS0 panic=1 $lines" "${disk[@]}" -device "$device"
         -netdev "tap,id=net,ifname=t0,script=no,downscript=no,vhost=$vhost" -device "virtio-net-device,netdev=net,mac=$mac") ;;

@@ -308,6 +308,14 @@ TEST(RunOptions, TooManyDevicesOfAKind) {
   expect_part(to_string(options.error()), "rng");
 }
 
+TEST(RunOptions, ARefusalNamesTheOptionAsItWasWritten) {
+  expect_part(refusal({"--nosuch"}), "unrecognised option '--nosuch'");
+  expect_part(refusal({"--nosuch=1"}), "'--nosuch=1'");
+  expect_part(refusal({"--stats=1"}), "option '--stats' does not take any arguments");
+  expect_part(refusal({"--%canonical_option%"}), "unrecognised option '--%canonical_option%'");
+  expect_part(refusal({"-%canonical_option%"}), "unrecognised option '-%canonical_option%'");
+}
+
 TEST(RunOptions, HelpListsEveryOption) {
   EXPECT_TRUE(parse({"--help"})->help);
   const auto text = run_options_help();
