@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <cerrno>
 #include <gtest/gtest.h>
+#include <memory>
 #include <string>
 #include <type_traits>
 
@@ -93,6 +94,27 @@ TEST(Result, PassesValuesOnAndErrorsUp) {
   EXPECT_EQ(quarter(6).error().detail(), "odd");
   EXPECT_TRUE(check_quarter(4));
   EXPECT_FALSE(check_quarter(5));
+}
+
+TEST(Result, CopiesAndMovesWhatItHoldsAndNothingElse) {
+  Result<std::unique_ptr<int>> number = std::make_unique<int>(4);
+  Result<std::unique_ptr<int>> moved = std::move(number);
+  EXPECT_EQ(**moved, 4);
+  static_assert(!std::is_copy_constructible_v<Result<std::unique_ptr<int>>>);
+
+  const Result<std::string> text = std::string("a text that is too long to be kept in place");
+  Result<std::string> copy = text;
+  EXPECT_EQ(*copy, *text);
+  const Result<std::string> failed = Error(Errc::limit, "count", "too many");
+  copy = failed;
+  EXPECT_EQ(copy.error().detail(), "too many");
+  const Result<std::string> failed_copy = copy;
+  EXPECT_EQ(to_string(failed_copy.error()), to_string(failed.error()));
+
+  const Result<void> done;
+  const Result<void> not_done = failed.error();
+  EXPECT_TRUE(Result<void>(done));
+  EXPECT_EQ(Result<void>(not_done).error().detail(), "too many");
 }
 
 TEST(Result, TakesWhatMapGives) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include <tl/expected.hpp>
@@ -10,14 +11,41 @@
 namespace trivet {
 
 /// A value or an Error. Ignoring one is a compile-time warning; Trivet never throws.
+///
+/// An Error is large: made, copied and moved is only what is there.
 template <class T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {
+  using Base = tl::expected<T, Error>;
+  template <template <class> class Trait>
+  static constexpr bool holds = std::disjunction_v<std::is_void<T>, Trait<T>>;
+
  public:
-  using tl::expected<T, Error>::expected;
+  using Base::Base;
+  // Not defaulted: `return {}` would fill the Error's room with zeros first.
+  Result() noexcept  // NOLINT(modernize-use-equals-default)
+      requires(holds<std::is_default_constructible>) {}
+  Result(const Result& other) requires(holds<std::is_copy_constructible>)
+      : Base(other.has_value() ? value_of(other) : Base(tl::unexpect, other.error())) {}
+  Result(Result&& other) noexcept
+      : Base(other.has_value() ? value_of(std::move(other)) : Base(tl::unexpect, other.error())) {}
+  Result& operator=(const Result& other) = default;
+  Result& operator=(Result&& other) noexcept = default;
+  ~Result() = default;
   // NOLINTNEXTLINE(google-explicit-constructor): an Error is returned as it stands.
-  Result(const Error& error) : tl::expected<T, Error>(tl::unexpect, error) {}
+  Result(const Error& error) : Base(tl::unexpect, error) {}
   // NOLINTNEXTLINE(google-explicit-constructor): results of and_then, map, or_else fit back in.
-  Result(tl::expected<T, Error>&& other) : tl::expected<T, Error>(std::move(other)) {}
+  Result(Base&& other) : Base(std::move(other)) {}
+
+ private:
+  template <class Other>
+  [[gnu::always_inline]] static Base value_of(Other&& other) {
+    if constexpr (std::is_void_v<T>) {
+      Base success;  // not Base(): see above
+      return success;
+    } else {
+      return Base(tl::in_place, *std::forward<Other>(other));
+    }
+  }
 };
 
 }  // namespace trivet
