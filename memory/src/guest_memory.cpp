@@ -30,6 +30,9 @@ GuestMemory::GuestMemory(Regions regions) : regions_(std::move(regions)) {
                        region->access() == Access::read_write});
   }
   if (entries_.empty()) entries_.emplace_back();
+  entries_.resize(std::bit_ceil(entries_.size()), Entry(entries_.back()));
+  for (const Entry& entry : entries_) starts_.push_back(entry.start);
+  half_ = starts_.size() / 2;
   last_hit_.store(entries_.data(), std::memory_order_relaxed);
 }
 
@@ -57,15 +60,14 @@ std::shared_ptr<const GuestMemory> GuestMemory::empty() {
 
 const GuestMemory::Entry* GuestMemory::search(GuestAddress at) const noexcept {
   // Branchless halving: the guest picks the addresses, so no branch here would be predicted.
-  const Entry* base = entries_.data();
-  for (std::size_t count = entries_.size(); count > 1;) {
-    const std::size_t half = count / 2;
-    base = base[half].start <= at.value ? base + half : base;
-    count -= half;
+  const std::uint64_t* base = starts_.data();
+  for (std::size_t half = half_; half != 0; half /= 2) {
+    base = base[half] <= at.value ? base + half : base;
   }
-  if (at.value - base->start >= base->size) return nullptr;
-  last_hit_.store(base, std::memory_order_relaxed);
-  return base;
+  const Entry* entry = entries_.data() + (base - starts_.data());
+  if (at.value - entry->start >= entry->size) return nullptr;
+  last_hit_.store(entry, std::memory_order_relaxed);
+  return entry;
 }
 
 std::optional<Error> GuestMemory::refusal(GuestAddress at, std::uint64_t size, Permission permission) const noexcept {

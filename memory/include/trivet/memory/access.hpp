@@ -71,7 +71,9 @@ namespace detail {
 /// The whole copy as one access where size and alignment allow it.
 template <Scalar T>
 [[nodiscard]] inline bool copy_out_once(std::byte* out, const std::byte* at, std::size_t size) noexcept {
-  if (size != sizeof(T) || !is_aligned(at, sizeof(T))) return false;
+  if (size != sizeof(T)) return false;
+  if (!is_aligned(at, sizeof(T))) [[unlikely]]
+    return false;
   const T value = load_at<T>(at);
   std::memcpy(out, &value, sizeof(T));
   return true;
@@ -79,7 +81,9 @@ template <Scalar T>
 
 template <Scalar T>
 [[nodiscard]] inline bool copy_in_once(std::byte* at, const std::byte* in, std::size_t size) noexcept {
-  if (size != sizeof(T) || !is_aligned(at, sizeof(T))) return false;
+  if (size != sizeof(T)) return false;
+  if (!is_aligned(at, sizeof(T))) [[unlikely]]
+    return false;
   T value;
   std::memcpy(&value, in, sizeof(T));
   store_at<T>(at, value);
@@ -89,7 +93,7 @@ template <Scalar T>
 }  // namespace detail
 
 /// Guest to host: 1, 2, 4 or 8 aligned bytes in one access, else a copy in no particular order.
-inline void copy_out(std::byte* out, const std::byte* at, std::size_t size) noexcept {
+[[gnu::always_inline]] inline void copy_out(std::byte* out, const std::byte* at, std::size_t size) noexcept {
   if (size <= 8) {
     if (detail::copy_out_once<std::uint64_t>(out, at, size) || detail::copy_out_once<std::uint32_t>(out, at, size) ||
         detail::copy_out_once<std::uint16_t>(out, at, size) || detail::copy_out_once<std::uint8_t>(out, at, size)) {
@@ -97,6 +101,7 @@ inline void copy_out(std::byte* out, const std::byte* at, std::size_t size) noex
     }
   }
   if (size != 0) std::memcpy(out, at, size);
+  std::atomic_signal_fence(std::memory_order_acq_rel);  // what was copied is what is used: none of it is read again
 }
 
 /// Host to guest, likewise.
@@ -109,5 +114,20 @@ inline void copy_in(std::byte* at, const std::byte* in, std::size_t size) noexce
   }
   if (size != 0) std::memcpy(at, in, size);
 }
+
+/// An object in guest memory, to be copied out to where it is kept, as what a Result holds is made from this: a second
+/// copy would wait for the first one's bytes to be stored.
+template <Plain T>
+struct ObjectAt {
+  const std::byte* at;
+
+  // NOLINTNEXTLINE(google-explicit-constructor): that is its use.
+  [[gnu::always_inline]] operator T() const noexcept {
+    T object;  // NOLINT(*-init-variables, *-member-init): all of it is copied in
+    // SAFETY: only its bytes are written.
+    copy_out(reinterpret_cast<std::byte*>(&object), at, sizeof(T));
+    return object;
+  }
+};
 
 }  // namespace trivet::memory

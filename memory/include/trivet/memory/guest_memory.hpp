@@ -61,6 +61,12 @@ class GuestMemory {
     return Slice(entry->host + (range.start.value - entry->start), range.size, entry->region);
   }
 
+  /// Where the bytes may be read from, null unless they are one run. Never what is mapped on demand.
+  [[nodiscard]] const std::byte* find_host(GuestAddress at, std::uint64_t size) const noexcept {
+    const Entry* entry = find_whole(at, size, Permission::read);
+    return entry != nullptr ? entry->host + (at.value - entry->start) : nullptr;
+  }
+
   /// Moves the bytes where they are one run, else false and nothing is touched; `read` and `write` for where the reason
   /// does not matter, or is asked for later. Never what is mapped on demand.
   [[nodiscard]] bool read_whole(GuestAddress at, Bytes out) const noexcept {
@@ -202,7 +208,9 @@ class GuestMemory {
   [[nodiscard]] Error scalar_refusal(GuestAddress at, std::size_t size, Permission permission) const noexcept;
 
   Regions regions_;
-  std::vector<Entry> entries_;                  // those with a host address; one empty entry when there is none
+  std::vector<Entry> entries_;  // those with a host address, the last one repeated up to a power of two; or empty
+  std::vector<std::uint64_t> starts_;           // theirs, close together for the search
+  std::size_t half_ = 0;                        // of how many those are
   mutable std::atomic<const Entry*> last_hit_;  // a hint: the guest's accesses keep to one region for long
   std::vector<Entry> on_demand_;                // the others: kept apart, so that they cost the first nothing
 };
@@ -233,10 +241,10 @@ inline Result<void> GuestMemory::store(GuestAddress at, T value, std::memory_ord
 
 template <Plain T>
 inline Result<T> GuestMemory::read_object(GuestAddress at) const noexcept {
+  if (const std::byte* from = find_host(at, sizeof(T))) [[likely]]
+    return Result<T>(tl::in_place, ObjectAt<T>{from});
   T object{};
-  const Bytes bytes = std::as_writable_bytes(std::span(&object, 1));
-  if (!read_whole(at, bytes)) [[unlikely]]
-    TRIVET_TRY(read(at, bytes));
+  TRIVET_TRY(read(at, std::as_writable_bytes(std::span(&object, 1))));
   return object;
 }
 
