@@ -89,7 +89,9 @@ Result<BlockQueue::Taken> BlockQueue::take_next() {
 }
 
 Result<BlockQueue::Taken> BlockQueue::take_request(const Chain& chain) {
-  TRIVET_ASSIGN(auto parts, BlockParts::parse(chain));
+  auto parsed = BlockParts::parse(chain);
+  if (!parsed) return parsed.error();
+  BlockParts& parts = *parsed;
   switch (parts.type) {
     case abi::block_t_in:
     case abi::block_t_out:
@@ -119,7 +121,7 @@ Result<BlockQueue::Taken> BlockQueue::take_request(const Chain& chain) {
 
 Result<BlockQueue::Taken> BlockQueue::transfer(BlockParts& parts, const Chain& chain) {
   const bool reads = parts.type == abi::block_t_in;
-  const auto bytes = reads ? parts.out.left() : parts.in.left();
+  const auto bytes = reads ? parts.writer.left() : parts.reader.left();
   if ((!reads && shared_.backend.info().read_only) || bytes % abi::block_sector_size != 0 ||
       !inside(parts.sector, bytes / abi::block_sector_size)) {
     TRIVET_TRY(answer(chain.id(), parts.status, abi::block_s_ioerr, written_by_status(parts.has_gap)));
@@ -129,7 +131,7 @@ Result<BlockQueue::Taken> BlockQueue::transfer(BlockParts& parts, const Chain& c
   request.kind = reads ? Kind::read : Kind::write;
   request.offset = parts.sector * abi::block_sector_size;
   request.readable = reads ? static_cast<std::uint32_t>(bytes) : 0;
-  const auto gathered = reads ? gather(parts.out, bytes, request) : gather(parts.in, bytes, request);
+  const auto gathered = reads ? gather(parts.writer, bytes, request) : gather(parts.reader, bytes, request);
   if (!gathered || !*gathered) {
     free_slot(request);
     if (!gathered) return gathered.error();
@@ -168,13 +170,13 @@ Result<BlockQueue::Taken> BlockQueue::ranges(BlockParts& parts, const Chain& cha
   const auto kind = kind_of(parts.type);
   const bool zeroes = kind == Kind::write_zeroes;
   const bool can = zeroes || (kind == Kind::discard ? info.can_discard : info.can_secure_erase);
-  const auto count = parts.in.left() / sizeof(abi::BlockRange);
+  const auto count = parts.reader.left() / sizeof(abi::BlockRange);
   auto refuse = [&](abi::u8 status) -> Result<Taken> {
     TRIVET_TRY(answer(chain.id(), parts.status, status, written_by_status(parts.has_gap)));
     return Taken::yes;
   };
   if (!can && !info.read_only) return refuse(abi::block_s_unsupp);
-  if (info.read_only || count == 0 || count > block_max_ranges || parts.in.left() % sizeof(abi::BlockRange) != 0) {
+  if (info.read_only || count == 0 || count > block_max_ranges || parts.reader.left() % sizeof(abi::BlockRange) != 0) {
     return refuse(abi::block_s_ioerr);
   }
 
@@ -182,7 +184,7 @@ Result<BlockQueue::Taken> BlockQueue::ranges(BlockParts& parts, const Chain& cha
   std::uint64_t zeroed = 0;
   bool may_unmap = true;
   for (std::size_t i = 0; i < count; ++i) {
-    TRIVET_ASSIGN(const auto range, parts.in.template read_object<abi::BlockRange>());
+    TRIVET_ASSIGN(const auto range, parts.reader.read_object<abi::BlockRange>());
     const auto flags = range.flags.value();
     // 5.2.6.2: unmap means something for WRITE_ZEROES only, and other flags mean nothing at all.
     if ((flags & ~abi::block_range_unmap) != 0 || (!zeroes && flags != 0)) return refuse(abi::block_s_unsupp);
@@ -235,10 +237,10 @@ Result<void> BlockQueue::tell_lifetime(BlockParts& parts, std::uint16_t chain) {
 }
 
 Result<void> BlockQueue::tell(BlockParts& parts, std::uint16_t chain, ConstBytes value) {
-  TRIVET_TRY(
-      parts.out.write(value.first(static_cast<std::size_t>(std::min<std::uint64_t>(value.size(), parts.out.left())))));
-  const bool whole = parts.out.left() == 0;  // the status byte follows what was written
-  return answer(chain, parts.status, abi::block_s_ok, parts.out.written() + (whole ? 1 : 0));
+  TRIVET_TRY(parts.writer.write(
+      value.first(static_cast<std::size_t>(std::min<std::uint64_t>(value.size(), parts.writer.left())))));
+  const bool whole = parts.writer.left() == 0;  // the status byte follows what was written
+  return answer(chain, parts.status, abi::block_s_ok, parts.writer.written() + (whole ? 1 : 0));
 }
 
 BlockRequest& BlockQueue::take_slot(const BlockParts& parts, const Chain& chain) {

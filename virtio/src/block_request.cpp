@@ -21,17 +21,28 @@ Error missing(const Chain& chain, std::string_view what) noexcept {
 }  // namespace
 
 Result<BlockParts> BlockParts::parse(const Chain& chain) noexcept {
-  TRIVET_ASSIGN(auto buffers, Buffers::create(chain));
-  auto& [in, writer] = buffers;
-  if (in.left() < sizeof(abi::BlockRequestHeader)) return missing(chain, "a whole header to read");
-  if (writer.left() == 0) return missing(chain, "a status byte to write");
-
-  TRIVET_ASSIGN(const auto header, in.read_object<abi::BlockRequestHeader>());
-  const bool has_gap = writer.left() > 1;
-  TRIVET_ASSIGN(auto out, writer.take(writer.left() - 1));
-  std::array<memory::Slice, 1> status;
-  TRIVET_TRY(writer.slices(1, status));
-  return BlockParts{header.type.value(), header.sector.value(), in, out, status[0], has_gap};
+  auto parts = Buffers::create<BlockParts>(chain);  // filled where it is returned: it is large
+  if (!parts) return parts;
+  const auto refuse = [&parts](const Error& error) { parts = error; };
+  if (parts->reader.left() < sizeof(abi::BlockRequestHeader)) {
+    refuse(missing(chain, "a whole header to read"));
+    return parts;
+  }
+  if (parts->writer.left() == 0) {
+    refuse(missing(chain, "a status byte to write"));
+    return parts;
+  }
+  const auto header = parts->reader.read_object<abi::BlockRequestHeader>();
+  auto status = parts->writer.take_last(1);
+  if (!header || !status) {
+    refuse(header ? status.error() : header.error());
+    return parts;
+  }
+  parts->type = header->type.value();
+  parts->sector = header->sector.value();
+  parts->has_gap = parts->writer.left() != 0;
+  parts->status = std::move(*status);
+  return parts;
 }
 
 BlockBigBuffers::BlockBigBuffers(std::size_t slices) : slices_(slices), slice_sets_(count), vector_sets_(count) {

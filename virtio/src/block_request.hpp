@@ -10,22 +10,22 @@
 #include <trivet/memory/slice.hpp>
 #include <trivet/virtio/abi/block.hpp>
 #include <trivet/virtio/block_backend.hpp>
+#include <trivet/virtio/buffers.hpp>
 #include <trivet/virtio/chain.hpp>
-#include <trivet/virtio/reader.hpp>
-#include <trivet/virtio/writer.hpp>
 
 namespace trivet::virtio {
 
 class BlockQueue;
 
 /// The parts that every request has, however its buffers are cut (virtio 1.2, 5.2.6).
-struct BlockParts {
-  std::uint32_t type;
-  std::uint64_t sector;
-  Reader in;   ///< what follows the header
-  Writer out;  ///< what comes before the status byte
+/// The reader stands behind the header, the writer ends before the status byte.
+struct BlockParts : Buffers {
+  using Buffers::Buffers;
+
+  std::uint32_t type = 0;
+  std::uint64_t sector = 0;
   memory::Slice status;
-  bool has_gap;  ///< there are bytes before the status byte
+  bool has_gap = false;  ///< there are bytes before the status byte
 
   /// `malformed` (guest) without header or status byte, and whatever Reader and Writer find.
   static Result<BlockParts> parse(const Chain& chain) noexcept;

@@ -23,12 +23,12 @@ constexpr const char* operation = "virtio chain";
 bool Cursor::enter() noexcept {
   const bool writes = permission_ == memory::Permission::write;
   bool passed = !at_first_;
-  if (at_first_) chain_ = Chain(chain_.origin_);
+  if (at_first_) chain_ = Chain(*chain_.origin_, chain_.head_);
   at_first_ = false;
   Descriptor buffer;
   while (chain_.step(buffer) == Chain::Step::descriptor) {
-    if (buffer.writable == writes && buffer.length != 0 && std::exchange(passed, true)) {
-      at_ = buffer.address;
+    if (buffer.writable == writes && std::exchange(passed, true) && buffer.length != 0) {
+      at_ = buffer.address.value;
       buffer_left_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(buffer.length, behind_));
       behind_ -= buffer_left_;
       return true;
@@ -56,7 +56,7 @@ Result<memory::Slice> Cursor::run(std::uint64_t limit) noexcept {
   if (buffer_left_ == 0 && !enter()) [[unlikely]]
     return chain_.fault().error();
   const std::uint64_t most = std::min(limit, std::uint64_t{buffer_left_});
-  auto slice = chain_.memory().run(at_, most, permission_);
+  auto slice = chain_.memory().run({at_}, most, permission_);
   if (slice) [[likely]]
     pass(slice->size());
   else

@@ -117,8 +117,6 @@ Queue::Queue(const QueueConfig& config, std::shared_ptr<const memory::MemoryMap>
       known_available_(config.next_available),
       next_used_(config.next_used),
       published_(config.next_used),
-      origin_numbers_(Chain::Origin::pack(config.index, config.size, (config.features & abi::f_indirect_desc) != 0,
-                                          wants_packed(config))),
       always_notify_once_(config.next_used != QueueConfig::first_index(config.features) ||
                           config.next_available != QueueConfig::first_index(config.features)),
       config_(config),
@@ -153,7 +151,8 @@ Result<void> Queue::track() {
 Fault Queue::resolve() {
   const auto generation = map_->generation();  // before the snapshot: a change in between is seen at the next look
   const auto parts = parts_of(config_);
-  Held held{map_->snapshot(), {}};
+  Held held;
+  held.memory = map_->snapshot();
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const GuestRange& range = parts[i].range;
     auto slice = held.memory->slice(range, parts[i].written ? memory::Permission::write : memory::Permission::read);
@@ -168,9 +167,16 @@ Fault Queue::resolve() {
   const memory::Region& region = *held.memory->find(config_.device_area);
   const auto device_offset = config_.device_area.value - region.range().start.value;
   const bool moved = held_.memory != held.memory || held_.ring[0].host() != held.ring[0].host();
-  if (held_.memory && moved && in_flight() != 0) retired_.push_back(std::move(held_));
-  ring_ = {held.ring[0].host(), held.ring[1].host(), held.ring[2].host(),
-           region.dirty(),      device_offset,       static_cast<std::uint16_t>(config_.size - 1)};
+  if (moved) {
+    const auto* const table = is_packed() ? tracking_->table.data() : held.ring[0].host();
+    const bool indirect_allowed = (config_.features & abi::f_indirect_desc) != 0;
+    held.origin = std::make_unique<Chain::Origin>(
+        Chain::Origin{held.memory.get(), table, config_.size, config_.index, indirect_allowed, is_packed()});
+    if (in_flight() != 0 && held_.memory) retired_.push_back(std::move(held_));
+  } else {
+    held.origin = std::move(held_.origin);
+  }
+  ring_ = {held.ring[1].host() + 4, held.ring[2].host(), region.dirty(), device_offset, config_.size - 1U};
   if (is_packed()) {
     const memory::Region& ring_region = *held.memory->find(config_.descriptor_area);
     tracking_->ring = {held.ring[0].host(),
@@ -179,7 +185,6 @@ Fault Queue::resolve() {
                        {ring_region.dirty(), config_.descriptor_area.value - ring_region.range().start.value},
                        {region.dirty(), device_offset},
                        config_.size};
-    ring_.descriptors = tracking_->table.data();  // what chains walk
   }
   held_ = std::move(held);
   (tracking_ ? tracking_->generation : generation_) = generation;
@@ -199,7 +204,7 @@ Fault Queue::follow_memory() {
   return map_->generation() != known ? resolve() : Fault{};
 }
 
-std::uint32_t Queue::pop_rarely() {
+std::uint64_t Queue::pop_rarely() {
   if (const Fault gone = follow_memory(); gone.rule != Rule::none) return fail_pop(gone);
   if (!tracking_) return pop_split();
   return tracking_->packed ? pop_packed() : pop_in_order();
@@ -213,18 +218,18 @@ bool Queue::stage_rarely(std::uint16_t id, std::uint32_t written) {
   return true;
 }
 
-std::uint32_t Queue::fail_pop(const Fault& fault) noexcept {
+std::uint64_t Queue::fail_pop(const Fault& fault) noexcept {
   fault_ = fault;
   return no_chain_but_fault;
 }
 
-std::uint32_t Queue::bad_available_index() noexcept {
+std::uint64_t Queue::bad_available_index() noexcept {
   const auto seen = std::exchange(known_available_, next_available_);  // look again at the next pop: the same error
   return fail_pop(
       {Rule::available_index_jumps, false, config_.index, {seen, next_available_, in_flight(), config_.size}, 0});
 }
 
-std::uint32_t Queue::bad_head(std::uint16_t head) noexcept {
+std::uint64_t Queue::bad_head(std::uint16_t head) noexcept {
   return fail_pop({Rule::head_beyond_table, false, config_.index, {next_available_, head, config_.size, 0}, 0});
 }
 

@@ -7,7 +7,7 @@ namespace trivet::virtio {
 
 /// Copies the next chain's descriptors into the queue's own table, in the form that a split ring's have, so that a
 /// Chain walks both alike, and nothing that the driver changes afterwards counts.
-std::uint32_t Queue::pop_packed() {
+std::uint64_t Queue::pop_packed() {
   detail::QueueTracking& tracking = *tracking_;
   const detail::PackedRing& ring = tracking.ring;
   if (!ring.is_available(tracking.available)) return no_chain;

@@ -6,7 +6,7 @@
 namespace trivet::virtio {
 
 /// Of a split ring.
-std::uint32_t Queue::pop_in_order() {
+std::uint64_t Queue::pop_in_order() {
   detail::QueueTracking& tracking = *tracking_;
   if (next_available_ == known_available_) {
     known_available_ = ring_.available_index();

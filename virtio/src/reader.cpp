@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <algorithm>
+
 #include <trivet/virtio/buffers.hpp>
 #include <trivet/virtio/reader.hpp>
 
@@ -12,6 +14,11 @@ Result<Reader> Reader::create(const Chain& chain) noexcept {
 Result<void> Reader::read_in_parts(Bytes out) noexcept {
   TRIVET_TRY(cursor_.require(out.size()));
   while (!out.empty()) {
+    const auto here = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), cursor_.here()));
+    if (here != 0 && cursor_.read_whole(out.first(here))) [[likely]] {
+      out = out.subspan(here);
+      continue;
+    }
     auto slice = cursor_.run(out.size());
     if (!slice) return slice.error();
     const auto bytes = static_cast<std::size_t>(slice->size());

@@ -340,10 +340,59 @@ TEST(PackedReaderWriter, TablesThatChangeAfterTheCheckAreCheckedAgain) {
   EXPECT_EQ(grown.left(), 0U);
 }
 
+TEST_P(ReaderWriterTest, TheLastBytesSplitOffHoweverTheBuffersAreCut) {
+  for (const std::vector<std::uint32_t>& lengths : std::vector<std::vector<std::uint32_t>>{
+           {9}, {8, 1}, {4, 5}, {4, 4, 1}, {4, 0, 4, 1}, {8, 1, 0}, {1, 1, 1, 1, 1, 1, 1, 1, 1}}) {
+    std::vector<Driver::Buffer> buffers;
+    for (const auto length : lengths) buffers.push_back({guest.allocate(16), length, true});
+    answer = buffers;
+    Writer writer = *Writer::create(make(buffers));
+    ASSERT_TRUE(writer.write(bytes_of("ab")));
+    const auto status = writer.take_last(1);
+    ASSERT_TRUE(status) << status.error().detail();
+    ASSERT_EQ(status->size(), 1U);
+    status->write(0, bytes_of("!"));
+    EXPECT_EQ(writer.left(), 6U);
+    EXPECT_EQ(writer.written(), 2U);
+    ASSERT_TRUE(writer.write(bytes_of("cdefgh")));
+    EXPECT_FALSE(writer.write(bytes_of("i"))) << "the last byte is not this writer's any more";
+    EXPECT_FALSE(writer.take_last(1));
+    EXPECT_EQ(answered(), "abcdefgh!");
+  }
+}
+
+TEST_P(ReaderWriterTest, TheLastBytesOfAPartAreItsOwn) {
+  answer = {{guest.allocate(8), 8, true}};
+  Writer whole = *Writer::create(make(answer));
+  Writer front = *whole.take(5);
+  const auto of_front = front.take_last(2);
+  ASSERT_TRUE(of_front);
+  of_front->write(0, bytes_of("de"));
+  const auto of_whole = whole.take_last(3);
+  ASSERT_TRUE(of_whole);
+  of_whole->write(0, bytes_of("fgh"));
+  EXPECT_EQ(front.left(), 3U);
+  EXPECT_EQ(whole.left(), 0U);
+  ASSERT_TRUE(front.write(bytes_of("abc")));
+  EXPECT_EQ(answered(), "abcdefgh");
+}
+
+TEST_P(ReaderWriterTest, LastBytesThatLieApartOrOutsideMemoryAreErrors) {
+  Writer apart = *Writer::create(make({{guest.allocate(4), 4, true}, {guest.allocate(4), 4, true}}));
+  EXPECT_EQ(apart.take_last(5).error().code(), Errc::malformed);
+  EXPECT_EQ(apart.left(), 8U) << "nothing moved";
+  Writer outside = *Writer::create(make({{{std::uint64_t{1} << 40}, 4, true}}));
+  const auto refused = outside.take_last(1);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().blame(), Blame::guest);
+}
+
 TEST_P(ReaderWriterTest, ACursorHasNoRunBeyondItsEnd) {
   const Chain chain = make({{guest.place("ab"), 2, false}, {guest.allocate(4), 4, true}});
   Cursor readable, writable;
-  Cursor::measure(chain, readable, writable);
+  Descriptor last;
+  ASSERT_EQ(Cursor::measure(chain, readable, writable, last).rule, Rule::none);
+  EXPECT_EQ(last.length, 4U);
   for (auto* cursor : {&readable, &writable}) {
     while (cursor->left() != 0) ASSERT_TRUE(cursor->run(3));
     const auto beyond = cursor->run(1);

@@ -33,10 +33,10 @@ struct Descriptor {
 class Chain {
  public:
   /// What `Queue::push_used` wants back: of a split ring the head, of a packed one the queue's own number.
-  [[nodiscard]] std::uint16_t id() const noexcept { return origin_.head(); }
+  [[nodiscard]] std::uint16_t id() const noexcept { return head_; }
   /// The index of the queue it came from.
-  [[nodiscard]] unsigned queue() const noexcept { return origin_.queue(); }
-  [[nodiscard]] const memory::GuestMemory& memory() const noexcept { return *origin_.memory; }
+  [[nodiscard]] unsigned queue() const noexcept { return origin_->queue; }
+  [[nodiscard]] const memory::GuestMemory& memory() const noexcept { return *origin_->memory; }
 
   /// The next buffer, nothing after the last one. Follows `next` and an indirect table; readable buffers come before
   /// writable ones. After an error it gives the same error again.
@@ -49,40 +49,43 @@ class Chain {
 
   enum class Step : std::uint8_t { descriptor, end, fault };
 
-  /// Which table is walked. Entries of all but the first two take the rare way, `unusual_words`.
+  /// Which table is walked. What is not `ring` or `indirect` is read in a rarer way.
   enum class Table : std::uint8_t { ring, indirect, on_demand, packed, packed_on_demand };
 
-  /// Where a chain begins: all that one takes to walk it. Three words, so that it is cheap to keep.
+  /// Where the chains of a queue begin: all that one takes to walk them but the head. The queue keeps it for them.
   struct Origin {
     const memory::GuestMemory* memory;
     const std::byte* table;  ///< a split ring's, or the queue's copies of a packed one's
-    std::uint64_t numbers;   ///< those below, of which all but the head are the queue's
-
-    static constexpr std::uint64_t pack(std::uint16_t queue, std::uint16_t size, bool indirect_allowed,
-                                        bool packed) noexcept {
-      return std::uint64_t{queue} << 16 | std::uint64_t{size} << 32 | std::uint64_t{indirect_allowed} << 48 |
-             std::uint64_t{packed} << 49;
-    }
-    [[nodiscard]] std::uint16_t head() const noexcept { return static_cast<std::uint16_t>(numbers); }
-    [[nodiscard]] std::uint16_t queue() const noexcept { return static_cast<std::uint16_t>(numbers >> 16); }
-    [[nodiscard]] std::uint16_t size() const noexcept { return static_cast<std::uint16_t>(numbers >> 32); }
-    [[nodiscard]] bool indirect_allowed() const noexcept { return (numbers >> 48 & 1) != 0; }
-    [[nodiscard]] bool packed() const noexcept { return (numbers >> 49 & 1) != 0; }
+    std::uint16_t size;      ///< entries of the queue, and of that table
+    std::uint16_t queue;
+    bool indirect_allowed;
+    bool packed;
   };
 
+  static constexpr std::uint32_t entry_size = sizeof(abi::VirtqDesc);
+  static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 32;  // 2.7.5: of a chain
+
   Chain() noexcept {}  // NOLINT(modernize-use-equals-default): nothing yet, and nothing is written
-  explicit Chain(const Origin& origin) noexcept
-      : origin_(origin),
+  Chain(const Origin& origin, std::uint64_t head) noexcept
+      : origin_(&origin),
         table_(origin.table),
-        bytes_(0),
-        table_size_(origin.size()),
-        left_(origin.size()),
-        next_(origin.head()),
+        bytes_left_(most_bytes),
+        table_end_(std::uint64_t{origin.size} * entry_size),
+        next_(head * entry_size),
+        left_(origin.size),
         flags_(abi::desc_f_next),
-        unusual_entries_(0),
+        head_(static_cast<std::uint16_t>(head)),
         rule_(Rule::none),
         kind_(Table::ring) {}
 
+  /// What may follow in the walk that is under way.
+  enum class Expects : std::uint8_t {
+    as_before,  ///< a writable buffer after a writable one
+    anything,   ///< no writable one came yet
+    writable,   ///< one came
+  };
+
+  template <Expects expects = Expects::as_before>
   Step step(Descriptor& out) noexcept;
 
   /// Goes on with the indirect table that a descriptor refers to. False: at fault.
@@ -97,61 +100,82 @@ class Chain {
     std::uint64_t rest;
     Rule broken;
   };
-  /// One of a table that is mapped on demand or packed (2.8.7), in the form that a split table has. table_size_ is 0
-  /// then, so that the others pay nothing, and table_ holds the bits of a guest address where there is no host address.
-  [[nodiscard]] static Words unusual_words(const memory::GuestMemory& memory, const std::byte* table, Table kind,
-                                           std::uint32_t entries, std::uint32_t index) noexcept;
+  /// A descriptor of a table that is mapped on demand: `table` holds the bits of a guest address.
+  [[nodiscard]] static Words words_on_demand(const memory::GuestMemory& memory, const std::byte* table,
+                                             std::uint64_t at) noexcept;
+  /// 2.8.7: the entries of a packed table follow one another, and WRITE is their only flag.
+  [[nodiscard]] static constexpr std::uint64_t split_form(std::uint64_t rest, std::uint64_t after,
+                                                          std::uint64_t end) noexcept {
+    std::uint64_t flags = rest >> 48 & abi::desc_f_write;
+    if (after != end) flags |= abi::desc_f_next | after / entry_size << 16;
+    return static_cast<std::uint32_t>(rest) | flags << 32;
+  }
+  /// The same of a table that takes the rare way: one that is packed, or not in this process.
+  [[nodiscard]] Words unusual_words() const noexcept;
   [[nodiscard]] bool is_broken() const noexcept { return rule_ != Rule::none; }
   [[nodiscard]] Fault fault() const noexcept {
     return {rule_,
             kind_ != Table::ring,
-            origin_.queue(),
-            {origin_.head(), static_cast<std::uint16_t>(next_), 0, 0},
-            bytes_};
+            origin_->queue,
+            {head_, static_cast<std::uint16_t>(next_ / entry_size), 0, 0},
+            bytes_left_};
   }
   Step fail(Rule rule, std::uint64_t value) noexcept {
     rule_ = rule;
-    bytes_ = value;
+    bytes_left_ = value;
     flags_ = 0;
     return Step::fault;
   }
 
-  Origin origin_;
-  const std::byte* table_;         // where the table that is walked lies in this process; or see unusual_words
-  std::uint64_t bytes_;            // so far; after a fault, the value that broke the rule
-  std::uint32_t table_size_;       // entries
-  std::uint32_t left_;             // buffers that may still come
-  std::uint32_t next_;             // after a fault, the descriptor that broke the rule
-  std::uint32_t flags_;            // of the descriptor before: WRITE; NEXT unless the chain ended
-  std::uint16_t unusual_entries_;  // of a table whose table_size_ is 0
+  const Origin* origin_;
+  const std::byte* table_;    // where the table that is walked lies in this process; or see words_on_demand
+  std::uint64_t bytes_left_;  // that may still come; after a fault, the value that broke the rule
+  std::uint64_t table_end_;   // behind its last entry, in bytes; of one that takes the rare way << 32
+  std::uint64_t next_;        // in the table, in bytes; after a fault, of the descriptor that broke the rule
+  std::uint32_t left_;        // buffers that may still come
+  std::uint32_t flags_;       // of the descriptor before: WRITE; NEXT unless the chain ended
+  std::uint16_t head_;
   Rule rule_;
   Table kind_;
 };
+
+[[gnu::always_inline]] inline Chain::Words Chain::unusual_words() const noexcept {
+  const std::uint64_t end = table_end_ >> 32;
+  if (next_ >= end) return {next_ / entry_size, 0, Rule::next_beyond_table};
+  Words words{};
+  if (!memory::maps_on_demand || kind_ == Table::packed) {  // then nothing is called
+    const std::byte* at = table_ + next_;
+    words = {memory::load_unaligned_at<std::uint64_t>(at), memory::load_unaligned_at<std::uint64_t>(at + 8),
+             Rule::none};
+  } else {
+    words = words_on_demand(*origin_->memory, table_, next_);
+  }
+  if (kind_ != Table::on_demand) words.rest = split_form(words.rest, next_ + entry_size, end);
+  return words;
+}
 
 [[gnu::always_inline]] inline bool Chain::enter(std::uint64_t address, std::uint32_t length,
                                                 std::uint32_t flags) noexcept {
   // The write flag of such a descriptor is ignored (2.7.5.3.2).
   const auto broken = [this](Rule rule, std::uint64_t value = 0) { return fail(rule, value) != Step::fault; };
-  if (!origin_.indirect_allowed()) return broken(Rule::indirect_not_negotiated);
+  if (!origin_->indirect_allowed) return broken(Rule::indirect_not_negotiated);
   if (kind_ != Table::ring) return broken(Rule::indirect_nested);
   if ((flags & abi::desc_f_next) != 0) return broken(Rule::indirect_with_next);
-  if (origin_.packed() && left_ != origin_.size()) return broken(Rule::indirect_not_alone);
+  if (origin_->packed && left_ != origin_->size) return broken(Rule::indirect_not_alone);
   if (length == 0) return broken(Rule::indirect_empty);
-  if (length % sizeof(abi::VirtqDesc) != 0) return broken(Rule::indirect_ragged, length);
-  const auto entries = length / std::uint32_t{sizeof(abi::VirtqDesc)};
-  if (entries > abi::max_queue_size) return broken(Rule::indirect_too_long, entries);
-  const auto table = origin_.memory->find({{address}, length}, memory::Permission::read);
-  if (!table && !is_mapped_on_demand(*origin_.memory, address, length)) {
+  if (length % entry_size != 0) return broken(Rule::indirect_ragged, length);
+  if (length / entry_size > abi::max_queue_size) return broken(Rule::indirect_too_long, length / entry_size);
+  const auto table = origin_->memory->find({{address}, length}, memory::Permission::read);
+  if (!table && !is_mapped_on_demand(*origin_->memory, address, length)) {
     return broken(Rule::indirect_outside_memory, address);
   }
   table_ = table ? table->host() : std::bit_cast<const std::byte*>(address);
-  table_size_ = 0;
-  unusual_entries_ = static_cast<std::uint16_t>(entries);
-  if (origin_.packed()) {
+  table_end_ = std::uint64_t{length} << 32;
+  if (origin_->packed) {
     kind_ = table ? Table::packed : Table::packed_on_demand;
   } else if (table) [[likely]] {
     kind_ = Table::indirect;
-    table_size_ = entries;
+    table_end_ = length;
   } else {
     kind_ = Table::on_demand;
   }
@@ -159,18 +183,19 @@ class Chain {
   return true;
 }
 
+template <Chain::Expects expects>
 [[gnu::always_inline]] inline Chain::Step Chain::step(Descriptor& out) noexcept {
   if ((flags_ & abi::desc_f_next) == 0) return rule_ == Rule::none ? Step::end : Step::fault;
   for (;;) {  // twice at most: what refers to an indirect table, then the table's first
     std::uint64_t address;
     std::uint64_t rest;
-    if (next_ < table_size_) [[likely]] {
-      const std::byte* at = table_ + std::size_t{16} * next_;
+    if (next_ < static_cast<std::uint32_t>(table_end_)) [[likely]] {
+      const std::byte* at = table_ + next_;
       address = memory::load_unaligned_at<std::uint64_t>(at);
       rest = memory::load_unaligned_at<std::uint64_t>(at + 8);
     } else {
-      if (table_size_ != 0) return fail(Rule::next_beyond_table, next_);
-      const Words words = unusual_words(*origin_.memory, table_, kind_, unusual_entries_, next_);
+      if (static_cast<std::uint32_t>(table_end_) != 0) return fail(Rule::next_beyond_table, next_ / entry_size);
+      const Words words = unusual_words();
       if (words.broken != Rule::none) return fail(words.broken, words.address);
       address = words.address;
       rest = words.rest;
@@ -181,16 +206,15 @@ class Chain {
       if (!enter(address, length, flags)) return Step::fault;
       continue;
     }
-    if (left_ == 0) [[unlikely]]
-      return fail(Rule::longer_than_queue, origin_.size());
-    if ((flags_ & ~flags & abi::desc_f_write) != 0) [[unlikely]]
+    if (left_-- == 0) [[unlikely]]
+      return fail(Rule::longer_than_queue, origin_->size);
+    const auto before = expects == Expects::as_before ? flags_ : std::uint32_t{abi::desc_f_write};
+    if (expects != Expects::anything && (before & ~flags & abi::desc_f_write) != 0) [[unlikely]]
       return fail(Rule::readable_after_writable, 0);
-    bytes_ += length;
-    if (bytes_ > std::uint64_t{1} << 32) [[unlikely]]
-      return fail(Rule::more_than_4_gib, bytes_);
-    --left_;
+    if (__builtin_sub_overflow(bytes_left_, std::uint64_t{length}, &bytes_left_)) [[unlikely]]
+      return fail(Rule::more_than_4_gib, most_bytes - bytes_left_);
     flags_ = flags;
-    next_ = static_cast<std::uint32_t>(rest >> 48);
+    next_ = rest >> 44 & 0xffff0;  // times entry_size
     out = {{address}, length, (flags & abi::desc_f_write) != 0};
     return Step::descriptor;
   }

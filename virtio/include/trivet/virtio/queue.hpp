@@ -111,18 +111,18 @@ class Queue {
  private:
   using RingSlices = std::array<memory::Slice, 3>;
 
-  /// The memory that ring and chains lie in, and what keeps the ring mapped, which goes before it.
+  /// The memory that ring and chains lie in, what keeps the ring mapped, which goes before it, and where chains begin.
   struct Held {
     std::shared_ptr<const memory::GuestMemory> memory;
     RingSlices ring;
+    std::unique_ptr<const Chain::Origin> origin;
 
     Held() = default;
-    Held(std::shared_ptr<const memory::GuestMemory> its_memory, RingSlices its_ring) noexcept
-        : memory(std::move(its_memory)), ring(std::move(its_ring)) {}
     Held(Held&&) noexcept = default;
     Held& operator=(Held&& other) noexcept {
       std::swap(memory, other.memory);
       std::swap(ring, other.ring);
+      std::swap(origin, other.origin);
       return *this;
     }
     Held(const Held&) = delete;
@@ -143,19 +143,19 @@ class Queue {
   [[nodiscard]] bool memory_changed() const noexcept { return map_->generation() != generation_; }
 
   // What a pop gives, in a register: a result that a call writes would stay in memory for those without one too.
-  static constexpr std::uint32_t no_chain = 0x10000;
-  static constexpr std::uint32_t no_chain_but_fault = 0x20000;  // which is fault_
+  static constexpr std::uint64_t no_chain = 0x10000;
+  static constexpr std::uint64_t no_chain_but_fault = 0x20000;  // which is fault_
   /// The chain's id, or one of these.
-  [[nodiscard]] std::uint32_t pop_split();
+  [[nodiscard]] std::uint64_t pop_split();
   /// The same after a change of memory, and of what is tracked.
-  [[nodiscard, gnu::noinline]] std::uint32_t pop_rarely();
-  std::uint32_t fail_pop(const Fault& fault) noexcept;
+  [[nodiscard, gnu::noinline]] std::uint64_t pop_rarely();
+  std::uint64_t fail_pop(const Fault& fault) noexcept;
   /// False: `bad_push` says why.
   [[nodiscard, gnu::noinline]] bool stage_rarely(std::uint16_t id, std::uint32_t written);
 
   // Packed, in order, or both: queue_tracked.cpp and queue_packed.cpp.
-  [[nodiscard]] std::uint32_t pop_in_order();
-  [[nodiscard]] std::uint32_t pop_packed();
+  [[nodiscard]] std::uint64_t pop_in_order();
+  [[nodiscard]] std::uint64_t pop_packed();
   [[nodiscard]] bool stage_tracked(std::uint16_t id, std::uint32_t written);
   void hand_over(std::uint16_t id, std::uint32_t written) noexcept;
   [[gnu::noinline]] void publish_tracked() noexcept;
@@ -168,8 +168,8 @@ class Queue {
   [[nodiscard]] Fault follow_memory();
 
   [[nodiscard, gnu::cold]] Fault resolve();
-  [[nodiscard, gnu::cold]] std::uint32_t bad_available_index() noexcept;
-  [[nodiscard, gnu::cold]] std::uint32_t bad_head(std::uint16_t head) noexcept;
+  [[nodiscard, gnu::cold]] std::uint64_t bad_available_index() noexcept;
+  [[nodiscard, gnu::cold]] std::uint64_t bad_head(std::uint16_t head) noexcept;
   [[nodiscard, gnu::cold]] Fault more_than_is_free(std::uint32_t room) const noexcept;
   [[nodiscard, gnu::cold]] Error bad_push(std::uint16_t id);
   [[nodiscard, gnu::cold]] Error bad_go_back(std::uint16_t count) const noexcept;
@@ -181,7 +181,6 @@ class Queue {
   std::uint16_t known_available_;  // the driver's index as last read
   std::uint16_t next_used_;        // the next entry to stage
   std::uint16_t published_;        // the used index as the driver sees it
-  std::uint64_t origin_numbers_;   // of each chain, but for its head
   std::uint64_t unsignalled_ = 0;  // entries published since should_notify
   bool always_notify_once_;        // restored: the driver may still wait for what was published before
   QueueConfig config_;
@@ -192,7 +191,7 @@ class Queue {
   Fault fault_;  // of the pop that failed last
 };
 
-[[gnu::always_inline]] inline std::uint32_t Queue::pop_split() {
+[[gnu::always_inline]] inline std::uint64_t Queue::pop_split() {
   if (next_available_ == known_available_) {
     known_available_ = ring_.available_index();
     const auto ahead = static_cast<std::uint16_t>(known_available_ - next_available_);
@@ -208,9 +207,9 @@ class Queue {
 }
 
 [[gnu::always_inline]] inline Next<Chain> Queue::pop() {
-  const std::uint32_t popped = memory_changed() ? pop_rarely() : pop_split();
+  const std::uint64_t popped = memory_changed() ? pop_rarely() : pop_split();
   if (popped < no_chain) [[likely]]
-    return Chain({held_.memory.get(), ring_.descriptors, origin_numbers_ | popped});
+    return Chain(*held_.origin, popped);
   if (popped == no_chain) return {};
   return fault_;
 }

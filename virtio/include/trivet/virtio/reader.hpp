@@ -54,8 +54,10 @@ class Reader {
 
 template <memory::Plain T>
 Result<T> Reader::read_object() noexcept {
+  if (const std::byte* from = cursor_.pass_whole(sizeof(T))) [[likely]]
+    return Result<T>(tl::in_place, memory::ObjectAt<T>{from});
   T object{};
-  TRIVET_TRY(read(std::as_writable_bytes(std::span(&object, 1))));
+  TRIVET_TRY(read_in_parts(std::as_writable_bytes(std::span(&object, 1))));
   return object;
 }
 

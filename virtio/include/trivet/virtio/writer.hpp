@@ -54,13 +54,17 @@ class Writer {
   /// So `take(left() - 1)` leaves a trailing status byte to this one.
   Result<Writer> take(std::uint64_t bytes) noexcept;
 
+  /// Splits off the last `bytes` of the chain, as one run, for a status that follows data; this writer ends before
+  /// them. `malformed` (guest) when they lie in several runs. Once they are written, call `Slice::mark_written`.
+  Result<memory::Slice> take_last(std::uint32_t bytes) noexcept;
+
   /// The next `bytes` as runs of host memory, for readv and io_uring; goes on after them. How many runs. `limit`
   /// (caller) when `out` is too short, and then nothing moves. Once the bytes are there, call `Slice::mark_written`.
   Result<std::size_t> slices(std::uint64_t bytes, std::span<memory::Slice> out) noexcept;
 
  private:
   friend struct Buffers;
-  Writer() noexcept = default;
+  Writer() noexcept {}  // NOLINT(modernize-use-equals-default): nowhere yet, and nothing is written
   explicit Writer(const Cursor& cursor) noexcept : cursor_(cursor) {}
 
   Result<void> write_in_parts(ConstBytes in) noexcept;
@@ -68,6 +72,9 @@ class Writer {
 
   Cursor cursor_;
   std::uint64_t written_ = 0;
+  // The chain's last buffer, or what is left of it; empty where this writer may end before.
+  std::uint64_t last_address_;
+  std::uint32_t last_length_ = 0;
 };
 
 }  // namespace trivet::virtio

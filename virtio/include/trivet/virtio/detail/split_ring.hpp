@@ -15,29 +15,28 @@ namespace trivet::virtio::detail {
 /// The host addresses of a split ring that was checked, and the accesses to it with their order. The queue owns the
 /// indices.
 struct SplitRing {
-  const std::byte* descriptors = nullptr;
-  std::byte* avail = nullptr;
+  std::byte* heads = nullptr;  // of the available ring, behind its flags and index
   std::byte* used = nullptr;
   memory::DirtyBitmap* dirty = nullptr;  // of the region where the used ring lies
   std::uint64_t used_offset = 0;         // there
-  std::uint16_t mask = 0;                // size - 1
+  std::size_t mask = 0;                  // size - 1
 
   static constexpr std::uint64_t page = memory::DirtyBitmap::page_size;
 
   /// Acquire: the heads and descriptors behind it are complete.
   [[nodiscard]] std::uint16_t available_index() const noexcept {
-    return memory::load_at<std::uint16_t>(avail + 2, std::memory_order_acquire);
+    return memory::load_at<std::uint16_t>(heads - 2, std::memory_order_acquire);
   }
   [[nodiscard]] std::uint16_t available_head(std::uint16_t index) const noexcept {
-    return memory::load_at<std::uint16_t>(avail + 4 + std::size_t{2} * (index & mask));
+    return memory::load_at<std::uint16_t>(heads + 2 * (index & mask));
   }
-  [[nodiscard]] std::uint16_t available_flags() const noexcept { return memory::load_at<std::uint16_t>(avail); }
+  [[nodiscard]] std::uint16_t available_flags() const noexcept { return memory::load_at<std::uint16_t>(heads - 4); }
   [[nodiscard]] std::uint16_t used_event() const noexcept {
-    return memory::load_at<std::uint16_t>(avail + 4 + std::size_t{2} * (mask + 1U));
+    return memory::load_at<std::uint16_t>(heads + 2 * (mask + 1));
   }
 
   void set_used(std::uint16_t index, std::uint16_t id, std::uint32_t written) const noexcept {
-    const std::size_t at = 4 + std::size_t{8} * (index & mask);
+    const std::size_t at = 4 + 8 * (index & mask);
     memory::store_at<std::uint32_t>(used + at, id);
     memory::store_at<std::uint32_t>(used + at + 4, written);
   }
@@ -51,7 +50,7 @@ struct SplitRing {
     mark(0, 2);
   }
   void set_available_event(std::uint16_t index) const noexcept {
-    const std::size_t at = 4 + std::size_t{8} * (mask + 1U);
+    const std::size_t at = 4 + 8 * (mask + 1);
     memory::store_at<std::uint16_t>(used + at, index);
     mark(at, 2);
   }
