@@ -251,6 +251,16 @@ void PciTransport::write_bar(unsigned index, std::uint64_t offset, ConstBytes da
   }
 }
 
+std::vector<pci::BarMemory> PciTransport::bar_memory(unsigned index) const {
+  std::vector<pci::BarMemory> pieces;
+  if (index != shared_memory_bar) return pieces;
+  const auto regions = side_.device().shared_memory();
+  for (std::size_t i = 0; i < regions.size(); ++i) {
+    pieces.push_back({shared_memory_offset(regions, i), regions[i].length, regions[i].host});
+  }
+  return pieces;
+}
+
 void PciTransport::reset() noexcept {
   const auto lock = side_.lock();
   side_.write_status(0);

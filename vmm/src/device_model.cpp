@@ -66,9 +66,10 @@ Result<void> DeviceModel::Impl::build(const BackendRegistry& registry) {
   // What can be refused without the hypervisor first.
   TRIVET_ASSIGN(loop, EventLoop::create());
   TRIVET_ASSIGN(virtio, VirtioDevices::create(devices_of(config), *loop, memory));
-  TRIVET_TRY(virtio->place(VirtioTransport::pci, config.first_device));
+  TRIVET_TRY(virtio->place(VirtioTransport::pci, {.first = config.first_device}));
   TRIVET_ASSIGN(const auto* backend, registry.select(config.hypervisor));
   TRIVET_ASSIGN(hypervisor, backend->open());
+  TRIVET_TRY(virtio->shared_memory(*hypervisor));  // for its refusal
   TRIVET_ASSIGN(vm, hypervisor->attach(VmId{config.id}, {.not_ours = true}));
   TRIVET_TRY(map_memory());
   TRIVET_TRY(connect());

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#include <algorithm>
+#include <bit>
 #include <fmt/format.h>
 
 #include <trivet/memory/mapping.hpp>
@@ -28,6 +30,7 @@ class MachineBuilder {
     TRIVET_TRY(make_devices());
     TRIVET_TRY(make_vm());
     TRIVET_TRY(map_memory());
+    TRIVET_TRY(it_.virtio->map_shared_memory(*it_.vm));
     TRIVET_ASSIGN(const auto registers, firmware_ ? start_firmware() : start_kernel());
     TRIVET_TRY(make_vcpus(registers));
     TRIVET_TRY(connect_devices());
@@ -55,6 +58,7 @@ class MachineBuilder {
   Result<BootRegisters> start_firmware();
   Result<void> make_vcpus(const BootRegisters& boot);
   Result<void> place_devices();
+  Result<std::optional<GuestRange>> window_above_ram() const;
   Result<void> claim_accesses();
   Result<void> attach_pci();
   Result<IrqRouter*> make_controllers();
@@ -112,7 +116,7 @@ Result<void> MachineBuilder::make_devices() {
     stop = [&it = it_] { it.gate.finish({End::stopped, "Ctrl-A x was typed", {}}); };
   }
   TRIVET_ASSIGN(it_.serial, SerialConsole::create(*it_.loop, std::move(input), std::move(output), std::move(stop)));
-  TRIVET_ASSIGN(it_.virtio, VirtioDevices::create(it_.config, *it_.loop, it_.memory));
+  TRIVET_ASSIGN(it_.virtio, VirtioDevices::create(it_.config, *it_.loop, it_.memory, options_.devices));
   return make_firmware_ports();
 }
 
@@ -150,18 +154,38 @@ Result<void> MachineBuilder::make_vm() {
   return {};
 }
 
+/// Room for all the memory that devices share, each piece aligned to its size; nothing where they share none.
+Result<std::optional<GuestRange>> MachineBuilder::window_above_ram() const {
+  TRIVET_ASSIGN(const auto bytes, it_.virtio->shared_memory(*it_.hypervisor));
+  if (bytes == 0) return std::optional<GuestRange>();
+  TRIVET_ASSIGN(const auto ram, ram_ranges(it_.config.memory.size_mib * layout::mebibyte,
+                                           firmware_ ? layout::firmware_hole : layout::hole));
+  const auto size = 2 * std::bit_ceil(std::max(bytes, layout::gibibyte));
+  const auto begin = (std::max(layout::high_ram.value, ram.back().last().value + 1) + size - 1) / size * size;
+  const auto bits = it_.hypervisor->limit(Limit::physical_address_bits);
+  if (const GuestRange window{{begin}, size}; bits >= 64 || window.last().value >> bits == 0) {
+    return std::optional(window);
+  }
+  return Error(Errc::limit, "make the machine",
+               fmt::format("{} MiB of shared memory end beyond the {} bits of a guest's address on {}",
+                           bytes / layout::mebibyte, bits, it_.hypervisor->name()),
+               Blame::host);
+}
+
 Result<void> MachineBuilder::place_devices() {
+  TRIVET_ASSIGN(const auto high, window_above_ram());
   if (firmware_) {
     // U-Boot drives device 1 as QEMU's ISA bridge, whatever it is.
-    TRIVET_TRY(it_.virtio->place(it_.platform.virtio, 2, layout::firmware_virtio_mmio));
+    TRIVET_TRY(it_.virtio->place(it_.platform.virtio,
+                                 {2, layout::firmware_virtio_mmio, layout::firmware_virtio_memory, high}));
     // Also without functions: by its bridge firmware knows the machine.
-    TRIVET_ASSIGN(it_.pci, PciHost::create_for_firmware(layout::firmware_pci_ecam, layout::firmware_pci_memory));
+    TRIVET_ASSIGN(it_.pci, PciHost::create_for_firmware(layout::firmware_pci_ecam, layout::firmware_pci_memory, high));
     return {};
   }
-  TRIVET_TRY(it_.virtio->place(it_.platform.virtio));
+  TRIVET_TRY(it_.virtio->place(it_.platform.virtio, {.high_memory = high}));
   // Looking for functions that are not there costs a guest hundreds of accesses.
   if (it_.platform.virtio == VirtioTransport::pci && !it_.virtio->empty()) {
-    TRIVET_ASSIGN(it_.pci, PciHost::create(layout::pci_ecam, layout::pci_memory));
+    TRIVET_ASSIGN(it_.pci, PciHost::create(layout::pci_ecam, layout::pci_memory, high));
   }
   return {};
 }
@@ -235,7 +259,10 @@ PlatformInfo MachineBuilder::platform() const {
   info.rtc = RtcInfo{};
   info.panic_port = true;
   info.virtio_mmio = it_.virtio->platform();
-  if (it_.pci) info.pci = PciInfo{it_.pci->ecam_range(), it_.pci->window_range(), layout::pci_last_bus};
+  if (it_.pci) {
+    info.pci = PciInfo{it_.pci->ecam_range(), it_.pci->window_range(), layout::pci_last_bus};
+    if (const auto& high = it_.pci->high_range(); high.size != 0) info.pci->high_memory = high;
+  }
   return info;
 }
 
@@ -291,7 +318,11 @@ Result<void> MachineBuilder::attach_pci() {
   const auto& ecam = host.ecam_range();
   TRIVET_TRY(it_.addresses.insert(ecam.start.value, ecam.size, host.ecam(), "PCI ECAM"));
   const auto& window = host.window_range();
-  return it_.addresses.insert(window.start.value, window.size, host.window(), "PCI memory");
+  TRIVET_TRY(it_.addresses.insert(window.start.value, window.size, host.window(), "PCI memory"));
+  const auto& high = host.high_range();
+  if (high.size == 0) return {};
+  host.map_through(*it_.vm);
+  return it_.addresses.insert(high.start.value, high.size, host.high_window(), "PCI high memory");
 }
 
 /// The interrupt controllers that the hypervisor has not; who has the lines is returned.

@@ -9,6 +9,9 @@
 #include <trivet/virtio/pci/config_space.hpp>
 #include <trivet/vmm/pci_host.hpp>
 
+#include "log.hpp"
+#include "mapped_memory.hpp"
+
 namespace trivet::vmm {
 
 namespace reg = pci::reg;
@@ -83,38 +86,49 @@ void in_parts(std::uint64_t offset, Data data, Access&& access) {
 
 }  // namespace
 
-Result<std::unique_ptr<PciHost>> PciHost::create(const GuestRange& ecam, const GuestRange& window) {
+Result<std::unique_ptr<PciHost>> PciHost::create_with_ecam(const GuestRange& ecam, const GuestRange& window,
+                                                           const std::optional<GuestRange>& high, bool places,
+                                                           std::unique_ptr<pci::Function> bridge) {
   TRIVET_TRY(check_ecam(ecam));
-  TRIVET_ASSIGN(auto free, AddressAllocator::create(window));
-  std::unique_ptr<PciHost> host(new PciHost(ecam, window, std::move(free), plain_bridge()));
+  TRIVET_ASSIGN(auto below, AddressAllocator::create(window));
+  std::optional<Free> free(Free{std::move(below), std::nullopt});
+  if (high) {
+    TRIVET_ASSIGN(free->high, AddressAllocator::create(*high));
+  }
+  if (!places) free.reset();
+  std::unique_ptr<PciHost> host(
+      new PciHost(ecam, window, high.value_or(GuestRange{}), std::move(free), std::move(bridge)));
   TRIVET_TRY(host->attach({}, *host->bridge_, "host bridge"));
   return host;
 }
 
-Result<std::unique_ptr<PciHost>> PciHost::create_for_firmware(const GuestRange& ecam, const GuestRange& window) {
-  TRIVET_TRY(check_ecam(ecam));
-  TRIVET_TRY(AddressAllocator::create(window));  // only for its check
-  std::unique_ptr<PciHost> host(new PciHost(ecam, window, std::nullopt, qemu_bridge()));
-  TRIVET_TRY(host->attach({}, *host->bridge_, "host bridge"));
-  return host;
+Result<std::unique_ptr<PciHost>> PciHost::create(const GuestRange& ecam, const GuestRange& window,
+                                                 const std::optional<GuestRange>& high) {
+  return create_with_ecam(ecam, window, high, true, plain_bridge());
+}
+
+Result<std::unique_ptr<PciHost>> PciHost::create_for_firmware(const GuestRange& ecam, const GuestRange& window,
+                                                              const std::optional<GuestRange>& high) {
+  return create_with_ecam(ecam, window, high, false, qemu_bridge());
 }
 
 Result<std::unique_ptr<PciHost>> PciHost::create_beside(IoClaims& claims, const std::optional<GuestRange>& bars) {
   constexpr GuestRange everything{{0}, std::uint64_t{1} << 52};
-  std::optional<AddressAllocator> free;
+  std::optional<Free> free;
   if (bars) {
-    TRIVET_ASSIGN(free, AddressAllocator::create(*bars));
+    TRIVET_ASSIGN(auto window, AddressAllocator::create(*bars));
+    free.emplace(Free{std::move(window), std::nullopt});
   }
-  std::unique_ptr<PciHost> host(new PciHost({}, everything, std::move(free), plain_bridge()));
+  std::unique_ptr<PciHost> host(new PciHost({}, everything, {}, std::move(free), plain_bridge()));
   host->claims_ = &claims;
   host->claims_bars_ = true;
   if (bars) TRIVET_TRY(host->attach({}, *host->bridge_, "host bridge"));
   return host;
 }
 
-PciHost::PciHost(const GuestRange& ecam, const GuestRange& window, std::optional<AddressAllocator> free,
+PciHost::PciHost(const GuestRange& ecam, const GuestRange& window, const GuestRange& high, std::optional<Free> free,
                  std::unique_ptr<pci::Function> bridge)
-    : ecam_range_(ecam), window_range_(window), free_(std::move(free)), bridge_(std::move(bridge)) {}
+    : ecam_range_(ecam), window_range_(window), high_range_(high), free_(std::move(free)), bridge_(std::move(bridge)) {}
 
 PciHost::~PciHost() = default;
 
@@ -135,8 +149,25 @@ Result<void> PciHost::attach(const PciAddress& address, pci::Function& function,
   if (claims_ != nullptr) TRIVET_TRY(claims_->claim_pci(address));
   function.listen(this);
   TRIVET_TRY(place_bars(function, name));
+  TRIVET_TRY(check_memory(function, name));
   slot = &function;
   return {};
+}
+
+void PciHost::detach(pci::Function& function) noexcept {
+  const std::lock_guard lock(memory_mutex_);
+  std::ranges::replace(functions_, &function, nullptr);
+  for (auto& place : places_) {
+    if (place.function != &function) continue;
+    place.at = Place::nowhere;
+    place.memory.reset();
+  }
+}
+
+/// In the high window only what has no room below: more guests can reach it there.
+Result<GuestRange> PciHost::allocate(const pci::Bar& bar) {
+  auto range = free_->window.allocate(bar.size, bar.size);
+  return range || !bar.wide || !free_->high ? range : free_->high->allocate(bar.size, bar.size);
 }
 
 /// What firmware does: each BAR an address, then memory decoding on. Bus mastering is the driver's to allow.
@@ -148,7 +179,7 @@ Result<void> PciHost::place_bars(pci::Function& function, std::string_view name)
     add_place(function, index);
     if (!free_) continue;
     any = true;
-    const auto range = free_->allocate(bar.size, bar.size);
+    const auto range = allocate(bar);
     if (!range) return range.error().within(fmt::format("{}: BAR {} of {:#x} bytes", name, index, bar.size));
     write_value(function, reg::bar0 + 4 * index, static_cast<std::uint32_t>(range->start.value));
     if (bar.wide) {
@@ -164,6 +195,21 @@ void PciHost::add_place(pci::Function& function, unsigned bar) {
   place.function = &function;
   place.bar = bar;
   place.size = function.bars().at(bar).size;
+  if (vm_ == nullptr) return;
+  if (auto memory = function.bar_memory(bar); !memory.empty()) {
+    place.memory = std::make_unique<MappedMemory>(*vm_, std::move(memory));
+  }
+}
+
+/// That all of what `place_bars` placed is mapped.
+Result<void> PciHost::check_memory(const pci::Function& function, std::string_view name) {
+  const std::lock_guard lock(memory_mutex_);
+  for (const auto& place : places_) {
+    if (place.function == &function && place.refused) {
+      return place.refused->within(fmt::format("{}: BAR {}", name, place.bar));
+    }
+  }
+  return {};
 }
 
 /// Where nobody claimed a window for all of them. What cannot be claimed, for it is taken or there are too many,
@@ -175,12 +221,44 @@ void PciHost::claim_place(std::uint64_t before, std::uint64_t after, std::uint64
 }
 
 void PciHost::bar_moved(pci::Function& function, unsigned bar, std::optional<GuestAddress> at) noexcept {
+  const std::lock_guard lock(memory_mutex_);
   for (auto& place : places_) {
     if (place.function == &function && place.bar == bar) {
       const auto after = at ? at->value : Place::nowhere;
       claim_place(place.at.exchange(after, std::memory_order_acq_rel), after, place.size);
     }
   }
+  settle_memory();
+}
+
+/// What is mapped answers before everything else, so that it must be alone.
+std::optional<GuestAddress> PciHost::where_to_map(const Place& place) const noexcept {
+  const GuestAddress at{place.at.load(std::memory_order_relaxed)};
+  const GuestRange range{at, place.size};
+  if (!window_range_.contains(at, place.size) && !high_range_.contains(at, place.size)) return std::nullopt;
+  for (const auto& other : places_) {
+    const GuestAddress start{other.at.load(std::memory_order_relaxed)};
+    if (&other != &place && start.value != Place::nowhere && range.overlaps({start, other.size})) return std::nullopt;
+  }
+  return at;
+}
+
+/// First out of where nothing may be any more, then to where there is room now.
+void PciHost::settle_memory() noexcept {
+  for (auto& place : places_) {
+    if (place.memory && place.memory->at() != where_to_map(place)) move_memory(place, std::nullopt);
+  }
+  for (auto& place : places_) {
+    if (place.memory) move_memory(place, where_to_map(place));
+  }
+}
+
+/// A guest may cause what is refused as often as it likes.
+void PciHost::move_memory(Place& place, std::optional<GuestAddress> at) noexcept {
+  const auto moved = place.memory->move_to(at);
+  if (moved || place.refused) return;
+  place.refused = moved.error();
+  log::warning(to_string(moved.error().within("PCI: memory that stays out of the guest")));
 }
 
 // --- configuration space ---
@@ -269,7 +347,7 @@ const PciHost::Place* PciHost::find_place(std::uint64_t at, std::uint64_t size, 
 
 void PciHost::Window::read(std::uint64_t offset, Bytes data) noexcept {
   std::uint64_t inside = 0;
-  if (const auto* place = host_.find_place(host_.window_range_.start.value + offset, data.size(), inside)) {
+  if (const auto* place = host_.find_place(range_.start.value + offset, data.size(), inside)) {
     return place->function->read_bar(place->bar, inside, data);
   }
   std::ranges::fill(data, std::byte{0xff});
@@ -277,7 +355,7 @@ void PciHost::Window::read(std::uint64_t offset, Bytes data) noexcept {
 
 void PciHost::Window::write(std::uint64_t offset, ConstBytes data) noexcept {
   std::uint64_t inside = 0;
-  if (const auto* place = host_.find_place(host_.window_range_.start.value + offset, data.size(), inside)) {
+  if (const auto* place = host_.find_place(range_.start.value + offset, data.size(), inside)) {
     place->function->write_bar(place->bar, inside, data);
   }
 }

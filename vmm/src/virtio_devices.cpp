@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include "virtio_devices.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <trivet/core/capability.hpp>
 #include <trivet/virtio/abi/features.hpp>
 #include <trivet/virtio/balloon.hpp>
 #include <trivet/virtio/block.hpp>
@@ -34,11 +37,20 @@ std::uint64_t withheld_features(const PlatformConfig& platform) noexcept {
 }  // namespace
 
 Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const Config& config, EventLoop& loop,
-                                                             std::shared_ptr<const memory::MemoryMap> memory) {
+                                                             std::shared_ptr<const memory::MemoryMap> memory,
+                                                             const std::vector<OwnDevice>& own) {
   std::unique_ptr<VirtioDevices> devices(new VirtioDevices(loop, std::move(memory)));
   devices->withheld_features_ = withheld_features(config.platform);
   TRIVET_TRY(devices->open_all(config));
+  for (const auto& device : own) TRIVET_TRY(devices->open_own(device));
   return devices;
+}
+
+VirtioDevices::~VirtioDevices() {
+  for (auto& slot : slots_) {
+    slot.mapped.clear();
+    if (slot.pci && pci_ != nullptr) pci_->detach(*slot.pci);
+  }
 }
 
 Result<void> VirtioDevices::open_all(const Config& config) {
@@ -144,6 +156,19 @@ Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const NetConfig& con
   return device;
 }
 
+Result<void> VirtioDevices::open_own(const OwnDevice& own) {
+  Slot slot;
+  slot.name = own.name;
+  slot.what = "the program's own";
+  auto device = own.make();
+  if (!device) return device.error().within(own.name);
+  if (*device == nullptr) return Error(Errc::invalid_argument, "make a device", fmt::format("{}: null", own.name));
+  slot.device = std::move(*device);
+  TRIVET_TRY(virtio::check_shared_memory(slot.device->shared_memory()));
+  slots_.push_back(std::move(slot));
+  return {};
+}
+
 template <class DeviceConfig>
 Result<void> VirtioDevices::open_one(const char* kind, std::size_t index, const DeviceConfig& config) {
   Slot slot;
@@ -166,13 +191,61 @@ Result<void> VirtioDevices::open_kind(const char* kind, const DeviceConfigs& con
   return {};
 }
 
-Result<void> VirtioDevices::place(VirtioTransport transport, std::uint8_t first, const GuestRange& windows) {
-  transport_ = transport;
-  return transport == VirtioTransport::mmio ? place_on_mmio(windows) : place_on_pci(first);
+Result<std::uint64_t> VirtioDevices::shared_memory(const Hypervisor& hypervisor) const {
+  std::uint64_t bytes = 0;
+  for (const auto& slot : slots_) {
+    for (const auto& region : slot.device->shared_memory()) bytes += region.length;
+    if (bytes != 0 && hypervisor.supports(Cap::host_memory) == Support::no) {
+      return Error::unsupported("share a device's memory with the guest",
+                                fmt::format("{}: {} maps none of ours into its guests ({})", slot.name,
+                                            hypervisor.name(), to_string(Cap::host_memory)));
+    }
+  }
+  return bytes;
 }
 
-Result<void> VirtioDevices::place_on_mmio(const GuestRange& windows) {
-  TRIVET_ASSIGN(auto free, AddressAllocator::create(windows));
+Result<void> VirtioDevices::place(VirtioTransport transport, const VirtioPlaces& places) {
+  transport_ = transport;
+  if (transport == VirtioTransport::pci) return place_on_pci(places.first);
+  TRIVET_TRY(place_on_mmio(places));
+  return place_shared_memory(places);
+}
+
+Result<void> VirtioDevices::place_shared_memory(const VirtioPlaces& places) {
+  TRIVET_ASSIGN(auto low, AddressAllocator::create(places.memory));
+  std::optional<AddressAllocator> high;
+  if (places.high_memory) {
+    TRIVET_ASSIGN(high, AddressAllocator::create(*places.high_memory));
+  }
+  for (auto& slot : slots_) {
+    for (const auto& region : slot.device->shared_memory()) {
+      // So that the hypervisor may use large pages, as far as the memory itself is aligned.
+      const auto alignment = std::min(std::bit_floor(region.length), layout::gibibyte);
+      auto range = low.allocate(region.length, alignment);
+      if (!range && high) range = high->allocate(region.length, alignment);
+      if (!range) return range.error().within(fmt::format("{}: shared memory {}", slot.name, region.id));
+      slot.shared_memory.push_back(range->start);
+    }
+  }
+  return {};
+}
+
+Result<void> VirtioDevices::map_shared_memory(Vm& vm) {
+  for (auto& slot : slots_) {
+    const auto regions = slot.device->shared_memory();
+    for (std::size_t i = 0; i < slot.shared_memory.size(); ++i) {
+      auto& mapped = slot.mapped.emplace_back(
+          std::make_unique<MappedMemory>(vm, std::vector<pci::BarMemory>{{0, regions[i].length, regions[i].host}}));
+      if (const auto done = mapped->move_to(slot.shared_memory[i]); !done) {
+        return done.error().within(fmt::format("{}: shared memory {}", slot.name, regions[i].id));
+      }
+    }
+  }
+  return {};
+}
+
+Result<void> VirtioDevices::place_on_mmio(const VirtioPlaces& places) {
+  TRIVET_ASSIGN(auto free, AddressAllocator::create(places.windows));
   TRIVET_ASSIGN(auto pins, IdAllocator::create(0, static_cast<std::uint32_t>(layout::virtio_gsis.size()) - 1));
   std::size_t shared = 0;
   for (auto& slot : slots_) {
@@ -217,6 +290,7 @@ Result<void> VirtioDevices::connect_mmio(Slot& slot, Vm& vm, IrqRouter& router, 
   config.interrupt = slot.line.get();
   config.doorbells = vm.doorbells();
   config.log = log_of(slot);
+  config.shared_memory = slot.shared_memory;
   config.withheld_features = withheld_features_;
   TRIVET_ASSIGN(slot.mmio, virtio::MmioTransport::create(std::move(slot.device), std::move(config)));
   slot.window = std::make_unique<Window>(*slot.mmio);
@@ -237,6 +311,7 @@ Result<void> VirtioDevices::connect_pci(Slot& slot, Vm& vm, IrqRouter& router, P
 }
 
 Result<void> VirtioDevices::connect(Vm& vm, IrqRouter& router, Bus& bus, PciHost* pci) {
+  pci_ = pci;
   for (auto& slot : slots_) {
     const auto connected =
         transport_ == VirtioTransport::mmio ? connect_mmio(slot, vm, router, bus) : connect_pci(slot, vm, router, *pci);

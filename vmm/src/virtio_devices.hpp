@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <trivet/core/hypervisor.hpp>
 #include <trivet/core/interrupt_line.hpp>
 #include <trivet/core/pci_address.hpp>
 #include <trivet/core/unique_fd.hpp>
@@ -18,12 +19,22 @@
 #include <trivet/vmm/config.hpp>
 #include <trivet/vmm/event_loop.hpp>
 #include <trivet/vmm/layout_x86_64.hpp>
+#include <trivet/vmm/machine.hpp>
 #include <trivet/vmm/pci_host.hpp>
 #include <trivet/vmm/platform_info.hpp>
 
+#include "mapped_memory.hpp"
 #include "platform_choice.hpp"
 
 namespace trivet::vmm {
+
+/// Where virtio devices may be.
+struct VirtioPlaces {
+  std::uint8_t first = 1;                     ///< on PCI: of bus 0, from this device on
+  GuestRange windows = layout::virtio_mmio;   ///< on MMIO: their registers
+  GuestRange memory = layout::virtio_memory;  ///< on MMIO: their shared memory,
+  std::optional<GuestRange> high_memory{};    ///< and where it goes that has no room there
+};
 
 /// The machine's virtio devices: each behind the MMIO transport with a window and an interrupt of its own, or each a
 /// PCI function.
@@ -32,12 +43,19 @@ class VirtioDevices {
  public:
   /// Opens what the devices stand on. Errors name the option and the file.
   static Result<std::unique_ptr<VirtioDevices>> create(const Config& config, EventLoop& loop,
-                                                       std::shared_ptr<const memory::MemoryMap> memory);
+                                                       std::shared_ptr<const memory::MemoryMap> memory,
+                                                       const std::vector<OwnDevice>& own = {});
+  ~VirtioDevices();
 
-  /// Gives each its place; on PCI from device `first` of bus 0 on, on MMIO in `windows`. `limit` when there are more
-  /// than places.
-  Result<void> place(VirtioTransport transport, std::uint8_t first = 1,
-                     const GuestRange& windows = layout::virtio_mmio);
+  /// Bytes of shared memory that they have. `unsupported` names the device that has some where the hypervisor takes
+  /// none of ours.
+  [[nodiscard]] Result<std::uint64_t> shared_memory(const Hypervisor& hypervisor) const;
+
+  /// Gives each its place. `limit` when there are more than places.
+  Result<void> place(VirtioTransport transport, const VirtioPlaces& places = {});
+
+  /// Maps the shared memory of those on MMIO; on PCI that is the bus's.
+  Result<void> map_shared_memory(Vm& vm);
 
   [[nodiscard]] bool empty() const noexcept { return slots_.empty(); }
 
@@ -78,6 +96,8 @@ class VirtioDevices {
     std::unique_ptr<virtio::Device> device;  ///< until the transport has it
     // On MMIO:
     GuestRange range;
+    std::vector<GuestAddress> shared_memory;            ///< where each region is
+    std::vector<std::unique_ptr<MappedMemory>> mapped;  ///< they; before the device goes
     std::uint32_t gsi = 0;
     std::unique_ptr<InterruptLine> line;
     std::unique_ptr<virtio::MmioTransport> mmio;
@@ -105,7 +125,9 @@ class VirtioDevices {
   template <class DeviceConfig>
   Result<void> open_one(const char* kind, std::size_t index, const DeviceConfig& config);
 
-  Result<void> place_on_mmio(const GuestRange& windows);
+  Result<void> open_own(const OwnDevice& own);
+  Result<void> place_on_mmio(const VirtioPlaces& places);
+  Result<void> place_shared_memory(const VirtioPlaces& places);
   Result<void> place_on_pci(std::uint8_t first);
   Result<void> connect_mmio(Slot& slot, Vm& vm, IrqRouter& router, Bus& bus);
   Result<void> connect_pci(Slot& slot, Vm& vm, IrqRouter& router, PciHost& host);
@@ -117,6 +139,7 @@ class VirtioDevices {
   std::uint64_t withheld_features_ = 0;
   std::vector<Slot> slots_;
   virtio::Balloon* balloon_ = nullptr;  // in its slot
+  PciHost* pci_ = nullptr;              // they are attached to it
 };
 
 }  // namespace trivet::vmm

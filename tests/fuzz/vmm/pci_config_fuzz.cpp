@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 // A guest at the PCI host: configuration space by ports, by ECAM and as a hypervisor decodes it, BARs moved anywhere,
-// the memory window used at any place.
+// the memory window used at any place. After each access the memory in BARs is mapped where it should be, and only
+// there.
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +11,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
+#include <trivet/test/table_vm.hpp>
 #include <trivet/virtio/pci/config_space.hpp>
 #include <trivet/vmm/bus_io.hpp>
 #include <trivet/vmm/layout_x86_64.hpp>
@@ -26,7 +30,20 @@ void require(bool holds) {
 /// Checks that it is reached only where it said that it is.
 class Target final : public pci::Function {
  public:
-  explicit Target(std::uint64_t size, bool wide) { require(config_.add_bar(2, {size, wide}).has_value()); }
+  explicit Target(std::uint64_t size, bool wide, std::byte* memory = nullptr) : memory_(memory) {
+    require(config_.add_bar(2, {size, wide}).has_value());
+  }
+  [[nodiscard]] std::vector<pci::BarMemory> bar_memory(unsigned bar) const override {
+    require(bar == 2);
+    if (memory_ == nullptr) return {};
+    return {{0, 0x1000, memory_}, {0x2000, bars()[2].size - 0x2000, memory_ + 0x2000}};
+  }
+  /// Nothing where it is not decoded, or outside the window.
+  [[nodiscard]] std::optional<GuestRange> range() const {
+    const auto at = config_.bar_address(2);
+    if (!at || !vmm::layout::pci_memory.contains(*at, bars()[2].size)) return std::nullopt;
+    return GuestRange{*at, bars()[2].size};
+  }
   void read_config(std::uint16_t offset, Bytes data) noexcept override {
     check_width(offset, data.size());
     config_.read(offset, data);
@@ -59,6 +76,7 @@ class Target final : public pci::Function {
     require(at && at->value + offset == expected);
   }
 
+  std::byte* memory_;
   pci::ConfigSpace config_{{.vendor = 0x1234, .device = 0x5678}};
   pci::BarListener* listener_ = nullptr;
 };
@@ -73,14 +91,42 @@ T take(const std::uint8_t*& data, std::size_t& size) {
   return value;
 }
 
+using Targets = std::array<std::unique_ptr<Target>, 4>;
+
+void check_mapped(const test::TableVm& vm, const Targets& targets) {
+  std::size_t expected = 0;
+  const auto mapped = vm.mapped();
+  for (const auto& target : targets) {
+    const auto range = target->range();
+    if (!range) continue;
+    const bool alone = std::ranges::none_of(targets, [&](const auto& other) {
+      const auto its = other->range();
+      return other != target && its && its->overlaps(*range);
+    });
+    for (const auto& piece : target->bar_memory(2)) {
+      const test::TableVm::Entry entry{{{range->start.value + piece.offset}, piece.size}, piece.host};
+      require((std::ranges::find(mapped, entry) != mapped.end()) == alone);
+      expected += alone ? 1 : 0;
+    }
+  }
+  require(mapped.size() == expected);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace trivet::vmm;
   auto host = *PciHost::create(layout::pci_ecam, layout::pci_memory);
-  std::array targets{std::make_unique<Target>(0x1000, false), std::make_unique<Target>(0x100000, true)};
+  static std::array<std::byte, 0x8000> memory;
+  test::TableVm vm;
+  host->map_through(vm);
+  Targets targets{std::make_unique<Target>(0x1000, false), std::make_unique<Target>(0x100000, true),
+                  std::make_unique<Target>(0x4000, true, memory.data()),
+                  std::make_unique<Target>(0x8000, true, memory.data())};
   require(host->attach({0, 0, 3, 0}, *targets[0], "one").has_value());
   require(host->attach({0, 0, 4, 1}, *targets[1], "two").has_value());
+  require(host->attach({0, 0, 5, 0}, *targets[2], "three").has_value());
+  require(host->attach({0, 0, 6, 0}, *targets[3], "four").has_value());
   Bus ports("port", 16), addresses("memory", 64);
   require(ports.insert(PciHost::ports_first, PciHost::ports_size, host->ports(), "ports").has_value());
   require(addresses.insert(layout::pci_ecam.start.value, layout::pci_ecam.size, host->ecam(), "ecam").has_value());
@@ -121,6 +167,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         write ? io.pci_config_write(function, offset, narrow) : io.pci_config_read(function, offset, narrow);
       }
     }
+    check_mapped(vm, targets);
   }
+  for (auto& target : targets) host->detach(*target);
+  require(vm.mapped().empty());
   return 0;
 }

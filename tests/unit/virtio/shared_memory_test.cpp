@@ -10,6 +10,7 @@
 #include <trivet/memory/mapping.hpp>
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/test/device_bench.hpp>
+#include <trivet/test/sharing_device.hpp>
 #include <trivet/test/test_router.hpp>
 #include <trivet/virtio/abi/pci.hpp>
 #include <trivet/virtio/mmio_transport.hpp>
@@ -23,27 +24,6 @@ namespace abi = virtio::abi;
 namespace reg = pci::reg;
 
 constexpr std::uint64_t page = 4096;
-
-/// A device that has nothing but memory to share.
-class SharingDevice final : public virtio::Device {
- public:
-  explicit SharingDevice(std::vector<virtio::SharedMemory> regions) : regions_(std::move(regions)) {}
-  [[nodiscard]] std::uint32_t id() const noexcept override { return 26; }
-  [[nodiscard]] std::string_view name() const noexcept override { return "sharing"; }
-  [[nodiscard]] std::uint64_t features() const noexcept override { return 0; }
-  [[nodiscard]] std::span<const std::uint16_t> queue_sizes() const noexcept override { return {}; }
-  [[nodiscard]] std::span<const virtio::SharedMemory> shared_memory() const noexcept override { return regions_; }
-  void read_config(std::uint32_t, Bytes out) const noexcept override { std::ranges::fill(out, std::byte{0}); }
-  void write_config(std::uint32_t, ConstBytes) noexcept override {}
-  Result<void> activate(virtio::Activation) override { return {}; }
-  Result<void> start_queue(virtio::Queue) override { return {}; }
-  std::optional<virtio::Queue> stop_queue(unsigned) noexcept override { return std::nullopt; }
-  Result<virtio::More> process(unsigned) override { return virtio::More::no; }
-  void reset() noexcept override {}
-
- private:
-  std::vector<virtio::SharedMemory> regions_;
-};
 
 /// Two regions, of 3 pages and of 1, with ids that are not in their order.
 struct SharedMemoryTest : ::testing::Test, pci::BarListener {
@@ -179,6 +159,16 @@ TEST_F(SharedMemoryPci, AccessesReachTheRegionsAndNothingElse) {
   function->write_bar(3, 0, std::as_bytes(std::span(&byte, 1)));
   function->read_bar(3, 0, std::as_writable_bytes(std::span(&byte, 1)));
   EXPECT_EQ(byte, 0U) << "its upper half is no BAR";
+}
+
+TEST_F(SharedMemoryPci, TellsWhatLiesInTheBar) {
+  const auto pieces = function->bar_memory(2);
+  ASSERT_EQ(pieces.size(), 2U);
+  EXPECT_EQ(pieces[0].host, first.data());
+  EXPECT_EQ(pieces[0].size, 3 * page);
+  EXPECT_EQ(pieces[1].host, second.data());
+  EXPECT_EQ(pieces[1].offset, 3 * page);
+  EXPECT_TRUE(function->bar_memory(0).empty());
 }
 
 TEST_F(SharedMemoryPci, ItsBarMovesByItself) {

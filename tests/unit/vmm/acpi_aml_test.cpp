@@ -60,6 +60,17 @@ TEST(Aml, ResourcesEndWithATag) {
   EXPECT_EQ(code, bytes({0x11, 0x0d, 0x0a, 0x0a, 0x47, 1, 0xf8, 0x03, 0xf8, 0x03, 1, 8, 0x79, 0}));
 }
 
+TEST(Aml, WindowsAreAsWideAsTheirAddresses) {
+  const auto low = Resources().memory_window(0xd800'0000, 0x800'0000).code();
+  EXPECT_EQ(low.size(), 4 + 26 + 2U);
+  EXPECT_EQ(low[4], std::byte{0x87});
+  const auto high = Resources().memory_window(0x1'0000'0000, 0x8000'0000).code();
+  ASSERT_EQ(high.size(), 4 + 46 + 2U);
+  EXPECT_EQ(Code(high.begin() + 4, high.begin() + 10), bytes({0x8a, 43, 0, 0, 0x0c, 1}));
+  EXPECT_EQ(Code(high.begin() + 18, high.begin() + 34),
+            bytes({0, 0, 0, 0, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 1, 0, 0, 0}));
+}
+
 TEST(Aml, InterruptsSayHowTheyTell) {
   const auto flags = [](Resources::Line line) { return Resources().interrupt(17, line).code()[7]; };
   EXPECT_EQ(flags(Resources::Line::edge_high), std::byte{0x03});

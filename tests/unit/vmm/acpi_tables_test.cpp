@@ -237,6 +237,9 @@ TEST(AcpiTables, ContradictionsAreNamed) {
   platform.pci->memory = platform.pci->ecam;
   expect_wrong(platform, "PCI ECAM overlaps");
   platform = pvh_platform();
+  platform.pci->high_memory = {{0xf000'0000}, 0x2000'0000};
+  expect_wrong(platform, "PCI high memory");
+  platform = pvh_platform();
   platform.pci->last_bus = 1;
   expect_wrong(platform, "megabyte for each of 2 buses");
   EXPECT_FALSE(acpi_tables(full_platform(), {{0xe0008}, 0x1000}).has_value());
@@ -287,6 +290,11 @@ TEST_F(AcpiCompiler, AcceptsAFullPlatform) {
 }
 TEST_F(AcpiCompiler, AcceptsAPvhPlatform) {
   expect_iasl_accepts(pvh_platform());
+}
+TEST_F(AcpiCompiler, AcceptsAWindowAboveRam) {
+  auto platform = pvh_platform();
+  platform.pci->high_memory = {{0x80'0000'0000}, 0x40'0000'0000};
+  expect_iasl_accepts(platform);
 }
 TEST_F(AcpiCompiler, AcceptsManyProcessors) {
   expect_iasl_accepts(full_platform(300));

@@ -25,6 +25,7 @@ constexpr std::uint8_t port_descriptor = 0x47;            // 6.4.2.5
 constexpr std::uint8_t memory32_fixed_descriptor = 0x86;  // 6.4.3.4
 constexpr std::uint8_t dword_space_descriptor = 0x87;     // 6.4.3.5.2
 constexpr std::uint8_t word_space_descriptor = 0x88;      // 6.4.3.5.3
+constexpr std::uint8_t qword_space_descriptor = 0x8a;     // 6.4.3.5.1
 constexpr std::uint8_t space_memory = 0;
 constexpr std::uint8_t space_buses = 2;
 constexpr std::uint8_t space_fixed = 3U << 2;  // minimum and maximum are; a producer that decodes positively
@@ -194,15 +195,16 @@ Resources& Resources::buses(std::uint8_t first, std::uint8_t last) {
   return *this;
 }
 
-Resources& Resources::memory_window(std::uint32_t start, std::uint32_t size) {
-  add_byte(bytes_, dword_space_descriptor);
-  add_little(bytes_, 23, 2);
+Resources& Resources::memory_window(std::uint64_t start, std::uint64_t size) {
+  const auto last = start + (size - 1);
+  const bool low = last >> 32 == 0;
+  const unsigned width = low ? 4 : 8;
+  add_byte(bytes_, low ? dword_space_descriptor : qword_space_descriptor);
+  add_little(bytes_, 3 + 5 * width, 2);
   add_byte(bytes_, space_memory);
   add_byte(bytes_, space_fixed);
   add_byte(bytes_, space_read_write);
-  for (const auto field : {std::uint32_t{0}, start, start + (size - 1), std::uint32_t{0}, size}) {
-    add_little(bytes_, field, 4);
-  }
+  for (const auto field : {std::uint64_t{0}, start, last, std::uint64_t{0}, size}) add_little(bytes_, field, width);
   return *this;
 }
 

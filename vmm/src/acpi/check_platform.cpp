@@ -74,6 +74,9 @@ Result<void> check_pci(const PciInfo& pci) {
     }
   }
   if (pci.ecam.overlaps(pci.memory)) return wrong("PCI ECAM overlaps PCI memory");
+  if (pci.high_memory && (!pci.high_memory->valid() || pci.high_memory->start.value < four_gibibytes)) {
+    return wrong("PCI high memory is not above 4 GiB");
+  }
   if (pci.ecam.size != (pci.last_bus + 1U) * bus_size || !pci.ecam.start.is_aligned(bus_size)) {
     return wrong(fmt::format("PCI ECAM: {:#x} bytes at {:#x} are no megabyte for each of {} buses", pci.ecam.size,
                              pci.ecam.start.value, pci.last_bus + 1U));

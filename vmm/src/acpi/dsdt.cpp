@@ -81,8 +81,8 @@ aml::Code virtio(unsigned uid, const VirtioMmioInfo& info) {
 aml::Code pci_host(const PciInfo& info) {
   aml::Resources resources;
   resources.buses(0, info.last_bus).ports(layout::pci_config_port, layout::pci_config_ports);
-  resources.memory_window(static_cast<std::uint32_t>(info.memory.start.value),
-                          static_cast<std::uint32_t>(info.memory.size));
+  resources.memory_window(info.memory.start.value, info.memory.size);
+  if (info.high_memory) resources.memory_window(info.high_memory->start.value, info.high_memory->size);
   return aml::device("PCI0", aml::join({
                                  aml::name("_HID", aml::eisa_id("PNP0A08")),
                                  aml::name("_CID", aml::eisa_id("PNP0A03")),

@@ -70,6 +70,7 @@ class PciTransport final : public pci::Function, private TransportWiring {
   [[nodiscard]] const std::array<pci::Bar, pci::bar_count>& bars() const noexcept override { return config_.bars(); }
   void read_bar(unsigned index, std::uint64_t offset, Bytes data) noexcept override;
   void write_bar(unsigned index, std::uint64_t offset, ConstBytes data) noexcept override;
+  [[nodiscard]] std::vector<pci::BarMemory> bar_memory(unsigned index) const override;
   void listen(pci::BarListener* listener) noexcept override { listener_ = listener; }
 
   /// As if the driver wrote 0 to the status: the device lets go of guest memory.

@@ -43,6 +43,8 @@ inline constexpr GuestAddress kernel{1 * mebibyte};
 // Devices. Each virtio-mmio device has a page of its own, so that each can be mapped, trapped and logged alone.
 inline constexpr GuestRange virtio_mmio{{0xd000'0000}, 16 * mebibyte};
 inline constexpr std::uint64_t virtio_mmio_stride = page_size;
+/// Shared memory of those devices; what has no room there goes above RAM.
+inline constexpr GuestRange virtio_memory{{0xd100'0000}, 112 * mebibyte};
 // PCI: where the functions of bus 0 have their BARs, and ECAM, a megabyte a bus.
 inline constexpr GuestRange pci_memory{{0xd800'0000}, 128 * mebibyte};
 inline constexpr GuestRange pci_ecam{{0xe000'0000}, 1 * mebibyte};
@@ -54,6 +56,7 @@ inline constexpr std::uint16_t pci_config_ports = 8;
 inline constexpr GuestRange firmware_hole{{0xb000'0000}, 0x5000'0000};
 inline constexpr GuestRange firmware_pci_ecam{{0xb000'0000}, 1 * mebibyte};
 inline constexpr GuestRange firmware_virtio_mmio{{0xb800'0000}, 16 * mebibyte};
+inline constexpr GuestRange firmware_virtio_memory{{0xb900'0000}, 112 * mebibyte};
 inline constexpr GuestRange firmware_pci_memory{{0xc000'0000}, 0x3ec0'0000};
 inline constexpr GuestRange ioapic{{0xfec0'0000}, page_size};
 inline constexpr GuestRange local_apic{{0xfee0'0000}, page_size};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include <trivet/core/vm.hpp>
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/virtio/balloon.hpp>
+#include <trivet/virtio/device.hpp>
 #include <trivet/vmm/config.hpp>
 #include <trivet/vmm/outcome.hpp>
 
@@ -29,10 +31,18 @@ struct MachineStats {
   std::uint64_t resident_kib = 0;  ///< of this process, without the guest's memory
 };
 
+/// A virtio device of the program's own.
+struct OwnDevice {
+  std::string name;  ///< for logs and errors
+  /// Called once, by `Machine::create`, which gives its errors with the name.
+  std::function<Result<std::unique_ptr<virtio::Device>>()> make{};
+};
+
 /// What the machine needs of its program.
 struct MachineOptions {
-  ConstBytes builtin_guest;      ///< an ELF to boot where the configuration names no kernel; outlives the machine
-  bool terminal_escape = false;  ///< Ctrl-A x on the serial port's input stops the machine
+  ConstBytes builtin_guest;          ///< an ELF to boot where the configuration names no kernel; outlives the machine
+  bool terminal_escape = false;      ///< Ctrl-A x on the serial port's input stops the machine
+  std::vector<OwnDevice> devices{};  ///< behind those of the configuration
 };
 
 /// A whole machine: the root that owns the VM, its memory, its buses and devices, the I/O thread and one thread a

@@ -42,6 +42,7 @@ struct PciInfo {
   GuestRange ecam = layout::pci_ecam;      ///< a megabyte for each bus from 0 on, below 4 GiB
   GuestRange memory = layout::pci_memory;  ///< below 4 GiB
   std::uint8_t last_bus = layout::pci_last_bus;
+  std::optional<GuestRange> high_memory{};  ///< a second window, above RAM
 };
 
 /// What a guest is told about its machine: the loader writes the memory map, the ACPI tables tell the rest.

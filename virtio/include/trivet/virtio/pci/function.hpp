@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include <trivet/core/address.hpp>
 #include <trivet/core/bytes.hpp>
@@ -19,6 +21,13 @@ struct Bar {
   bool prefetchable = false;  ///< reads have no side effects
 };
 inline constexpr unsigned bar_count = 6;
+
+/// Memory of this process's that lies in a BAR: whole pages of 4 KiB.
+struct BarMemory {
+  std::uint64_t offset = 0;  ///< bytes from the BAR's begin
+  std::uint64_t size = 0;    ///< bytes, not 0
+  std::byte* host = nullptr;
+};
 
 /// Who routes addresses to functions: the owner of their bus.
 class BarListener {
@@ -48,6 +57,12 @@ class Function {
   /// `data` is 1, 2, 4 or 8 bytes, wholly inside the BAR.
   virtual void read_bar(unsigned bar, std::uint64_t offset, Bytes data) noexcept = 0;
   virtual void write_bar(unsigned bar, std::uint64_t offset, ConstBytes data) noexcept = 0;
+  /// What the owner of the bus may map into the guest where the BAR is, so that accesses come here no more: pieces that
+  /// do not overlap, the same ones as long as the function lives.
+  [[nodiscard]] virtual std::vector<BarMemory> bar_memory(unsigned bar) const {
+    (void)bar;
+    return {};
+  }
 
   /// `listener` outlives the function, or the last access to it.
   virtual void listen(BarListener* listener) noexcept = 0;

@@ -94,8 +94,9 @@ class Resources {
   Resources& memory(std::uint32_t start, std::uint32_t size);
   /// Bus numbers that the device hands down (a producer).
   Resources& buses(std::uint8_t first, std::uint8_t last);
-  /// Memory below 4 GiB that the device hands down to what is behind it: not cacheable, may be read and written.
-  Resources& memory_window(std::uint32_t start, std::uint32_t size);
+  /// Memory that the device hands down to what is behind it, on one side of 4 GiB: not cacheable, may be read and
+  /// written.
+  Resources& memory_window(std::uint64_t start, std::uint64_t size);
   enum class Line : std::uint8_t { edge_high, level_high };
   /// An extended interrupt: consumer, exclusive.
   Resources& interrupt(std::uint32_t gsi, Line line);
