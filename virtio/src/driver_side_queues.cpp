@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <utility>
 
+#include <trivet/virtio/abi/admin.hpp>
 #include <trivet/virtio/abi/features.hpp>
 #include <trivet/virtio/driver_side.hpp>
 
@@ -14,11 +15,12 @@ DriverSide::Queue DriverSide::fresh_queue(unsigned index) const noexcept {
 }
 
 DriverSide::Queue* DriverSide::selected() noexcept {
-  return selected_queue < queues_.size() ? &queues_[selected_queue] : nullptr;
+  const auto hidden = (features() & abi::f_admin_vq) != 0 ? 0 : options_.admin_queues;
+  return selected_queue < queues_.size() - hidden ? &queues_[selected_queue] : nullptr;
 }
 
-std::uint16_t DriverSide::largest_size() const noexcept {
-  return selected_queue < queues_.size() ? device_->queue_sizes()[selected_queue] : std::uint16_t{0};
+std::uint16_t DriverSide::largest_size() noexcept {
+  return selected() != nullptr ? device_->queue_sizes()[selected_queue] : std::uint16_t{0};
 }
 
 bool DriverSide::settings_open(const Queue& queue) const noexcept {

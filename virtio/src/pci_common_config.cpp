@@ -3,6 +3,7 @@
 
 #include <boost/endian/conversion.hpp>
 
+#include <trivet/virtio/abi/admin.hpp>
 #include <trivet/virtio/abi/features.hpp>
 #include <trivet/virtio/abi/pci.hpp>
 #include <trivet/virtio/config_space.hpp>
@@ -47,7 +48,12 @@ void PciTransport::read_common(std::uint32_t offset, Bytes data) noexcept {
   common.driver_feature_select = side_.driver_features_page;
   common.driver_feature = side_.driver_features();
   common.config_msix_vector = config_vector_.load();
-  common.num_queues = static_cast<std::uint16_t>(kicks_.size());
+  // 4.1.4.3: without the administration queue, whose fields are there only if it was negotiated.
+  common.num_queues = static_cast<std::uint16_t>(kicks_.size() - admin_queues_);
+  if ((side_.features() & abi::f_admin_vq) != 0) {
+    common.admin_queue_index = static_cast<std::uint16_t>(kicks_.size() - admin_queues_);
+    common.admin_queue_num = static_cast<std::uint16_t>(admin_queues_);
+  }
   common.device_status = static_cast<abi::u8>(side_.status());
   common.config_generation = static_cast<abi::u8>(side_.device().config_generation());
   common.queue_select = static_cast<std::uint16_t>(side_.selected_queue);

@@ -3,10 +3,13 @@
 #include <bit>
 #include <fmt/format.h>
 
+#include <trivet/virtio/abi/admin.hpp>
 #include <trivet/virtio/abi/features.hpp>
 #include <trivet/virtio/abi/ids.hpp>
 #include <trivet/virtio/abi/pci.hpp>
 #include <trivet/virtio/pci_transport.hpp>
+
+#include "administered_device.hpp"
 
 // The function as its bus sees it: identity, capabilities, BAR. What lies in the BAR is in pci_common_config.cpp, what
 // is signalled in pci_signals.cpp.
@@ -65,18 +68,27 @@ Result<std::unique_ptr<PciTransport>> PciTransport::create(std::unique_ptr<Devic
   options.withheld_features = config.withheld_features;
   TRIVET_TRY(DriverSide::check(device.get(), options));
   if (config.router == nullptr) return Error(Errc::invalid_argument, operation, "virtio-pci: it needs an IRQ router");
+  auto& own = *device;
+  if (config.admin_queue) {
+    device = std::make_unique<AdministeredDevice>(std::move(device));
+    options.transport_features |= abi::f_admin_vq;
+    options.admin_queues = 1;
+  }
   if (device->queue_sizes().size() > largest_queue_count) {
     return Error(Errc::invalid_argument, operation,
                  fmt::format("virtio-pci: {} queues, at most {} have an address", device->queue_sizes().size(),
                              largest_queue_count));
   }
-  std::unique_ptr<PciTransport> transport(new PciTransport(std::move(device), std::move(config), std::move(options)));
+  std::unique_ptr<PciTransport> transport(
+      new PciTransport(own, std::move(device), std::move(config), std::move(options)));
   TRIVET_TRY(transport->prepare());
   return transport;
 }
 
-PciTransport::PciTransport(std::unique_ptr<Device> device, PciConfig config, DriverSide::Options options)
+PciTransport::PciTransport(Device& own, std::unique_ptr<Device> device, PciConfig config, DriverSide::Options options)
     : wiring_(std::move(config)),
+      device_(own),
+      admin_queues_(options.admin_queues),
       kicks_(device->queue_sizes().size()),
       config_(identity_of(device->id())),
       side_(std::move(device), std::move(options), *this) {}
@@ -113,7 +125,8 @@ Result<void> PciTransport::add_capabilities() {
   const abi::le32 multiplier(notify_multiplier);
   const std::array<std::byte, 4> window_data{};
   const auto notify_length = static_cast<std::uint32_t>(std::max<std::size_t>(kicks_.size(), 1) * notify_multiplier);
-  TRIVET_TRY(add_virtio_capability(abi::pci_cap_common_cfg, common_offset, abi::pci_common_cfg_size));
+  const auto common_length = admin_queues_ == 0 ? abi::pci_common_cfg_size : std::uint32_t{sizeof(abi::PciCommonCfg)};
+  TRIVET_TRY(add_virtio_capability(abi::pci_cap_common_cfg, common_offset, common_length));
   TRIVET_TRY(add_virtio_capability(abi::pci_cap_notify_cfg, notify_offset, notify_length,
                                    std::as_bytes(std::span(&multiplier, 1))));
   TRIVET_TRY(add_virtio_capability(abi::pci_cap_isr_cfg, isr_offset, 1));

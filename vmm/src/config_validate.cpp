@@ -53,6 +53,9 @@ Result<void> check_memory(const MemoryConfig& memory) {
 
 Result<void> check_platform(const PlatformConfig& platform) {
   TRIVET_TRY(check_word("platform irqchip", platform.irqchip, {"auto", "full", "split"}));
+  if (platform.admin_queue && platform.virtio == "mmio") {
+    return refuse(Errc::invalid_argument, "platform admin_queue=on: only PCI functions have one, not with virtio=mmio");
+  }
   return check_word("platform virtio", platform.virtio, {"auto", "mmio", "pci"});
 }
 

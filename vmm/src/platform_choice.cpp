@@ -32,7 +32,8 @@ Result<PlatformChoice> choose_platform(const PlatformConfig& wanted, const Hyper
     return lacks(hypervisor, "irqchip=split, for firmware", Cap::external_interrupts);
   }
   // Messages take the shorter way to a local APIC where the pins are ours.
-  const bool mmio = wanted.virtio == "mmio" || (wanted.virtio == "auto" && full && choice.lines && !firmware);
+  const bool open = wanted.virtio == "auto" && !wanted.admin_queue;
+  const bool mmio = wanted.virtio == "mmio" || (open && full && choice.lines && !firmware);
   choice.virtio = mmio ? VirtioTransport::mmio : VirtioTransport::pci;
   if (mmio && !choice.lines) {
     return lacks(hypervisor, "virtio=mmio with these interrupt controllers", full ? Cap::lines : Cap::interrupt_ends);

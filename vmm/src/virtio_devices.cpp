@@ -41,6 +41,7 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const Config& confi
                                                              const std::vector<OwnDevice>& own) {
   std::unique_ptr<VirtioDevices> devices(new VirtioDevices(loop, std::move(memory)));
   devices->withheld_features_ = withheld_features(config.platform);
+  devices->admin_queue_ = config.platform.admin_queue;
   TRIVET_TRY(devices->open_all(config));
   for (const auto& device : own) TRIVET_TRY(devices->open_own(device));
   return devices;
@@ -306,6 +307,7 @@ Result<void> VirtioDevices::connect_pci(Slot& slot, Vm& vm, IrqRouter& router, P
   config.doorbells = vm.doorbells();
   config.log = log_of(slot);
   config.withheld_features = withheld_features_;
+  config.admin_queue = admin_queue_;
   TRIVET_ASSIGN(slot.pci, virtio::PciTransport::create(std::move(slot.device), std::move(config)));
   return host.attach(slot.address, *slot.pci, slot.name);
 }

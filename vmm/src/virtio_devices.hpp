@@ -137,6 +137,7 @@ class VirtioDevices {
   std::shared_ptr<const memory::MemoryMap> memory_;
   VirtioTransport transport_ = VirtioTransport::mmio;
   std::uint64_t withheld_features_ = 0;
+  bool admin_queue_ = false;
   std::vector<Slot> slots_;
   virtio::Balloon* balloon_ = nullptr;  // in its slot
   PciHost* pci_ = nullptr;              // they are attached to it

@@ -184,7 +184,8 @@ class PciDoor final : public Door, private pci::BarListener {
                                                                  .executor = loop.get_executor(),
                                                                  .router = &router_,
                                                                  .line = &line_,
-                                                                 .doorbells = &doorbells_});
+                                                                 .doorbells = &doorbells_,
+                                                                 .admin_queue = true});
     promise(made.has_value(), "the transport is made");
     transport_ = std::move(*made);
     transport_->listen(this);

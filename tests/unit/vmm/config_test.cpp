@@ -153,6 +153,14 @@ TEST(RunOptions, WhatTheGuestIsOfferedMayBeWithheld) {
   expect_part(json_refusal(R"({"platform": {"notification_data": "off"}})"), "/platform/notification_data");
 }
 
+TEST(RunOptions, AnAdministrationQueueIsForPciFunctions) {
+  EXPECT_FALSE(parse({})->config.platform.admin_queue);
+  EXPECT_TRUE(parse({"--platform", "admin_queue=on"})->config.platform.admin_queue);
+  EXPECT_EQ(refusal({"--platform", "virtio=pci,admin_queue=on"}), "");
+  expect_part(refusal({"--platform", "virtio=mmio,admin_queue=on"}), "admin_queue");
+  expect_part(refusal({"--platform", "admin_queue=maybe"}), "admin_queue");
+}
+
 TEST(RunOptions, ValuesKeepEqualsSignsSpacesAndEscapes) {
   EXPECT_EQ(*parse({"--kernel", "cmdline=a=b c=d"})->config.kernel.cmdline, "a=b c=d");
   EXPECT_EQ(*parse({"--kernel", R"(cmdline="say \"hi\" \\ \n")"})->config.kernel.cmdline, R"(say "hi" \ \n)");

@@ -194,6 +194,14 @@ TEST_F(MachineTest, DevicesMayBePciFunctions) {
   EXPECT_NE(refusal(spinner()).find("PCI bus 0 takes 31"), std::string::npos) << refusal(spinner());
 }
 
+TEST_F(MachineTest, WithAdministrationQueuesTheyArePciFunctions) {
+  config.platform.admin_queue = true;
+  config.rng.resize(1);
+  const auto devices = (*make(spinner()))->devices();
+  ASSERT_EQ(devices.size(), 2u);
+  EXPECT_NE(devices[1].find("virtio-pci"), std::string::npos) << devices[1];
+}
+
 TEST_F(MachineTest, WithoutPciFunctionsThereIsNoPciBusToSearch) {
   // mov dx, 0xcf8; mov eax, 0x80000000; out dx, eax; mov dx, 0xcfc; in eax, dx; inc eax; jz +2; ud2;
   // mov dx, 0x600; mov al, 0x34; out dx, al; hlt: powers off where no function answers

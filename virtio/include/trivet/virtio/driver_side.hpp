@@ -60,6 +60,7 @@ class DriverSide final : private DeviceHome {
     FirstSize first_size = FirstSize::none;
     std::uint64_t transport_features = 0;  ///< that this transport adds to those of all
     std::uint64_t withheld_features = 0;   ///< of rings and transports, not to be offered
+    unsigned admin_queues = 0;             ///< the device's last: there for a driver with VIRTIO_F_ADMIN_VQ only
   };
 
   /// What the driver wrote of one queue.
@@ -81,6 +82,7 @@ class DriverSide final : private DeviceHome {
   [[nodiscard]] std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
 
   [[nodiscard]] Device& device() const noexcept { return *device_; }
+  /// With the administration queues.
   [[nodiscard]] unsigned queue_count() const noexcept { return static_cast<unsigned>(queues_.size()); }
   /// Status bits as the driver reads them.
   [[nodiscard]] std::uint32_t status() const noexcept { return status_.load(std::memory_order_acquire); }
@@ -105,7 +107,7 @@ class DriverSide final : private DeviceHome {
   /// The same if its settings may be written now, else null and logged; `offset` is the register's, for the log.
   [[nodiscard]] Queue* selected_open(std::uint32_t offset) noexcept;
   /// Of the selected queue; 0 when there is no such queue.
-  [[nodiscard]] std::uint16_t largest_size() const noexcept;
+  [[nodiscard]] std::uint16_t largest_size() noexcept;
   void enable_selected();
   /// Nothing when it is not enabled.
   void stop_selected();

@@ -35,6 +35,9 @@ struct PciConfig {
   Doorbells* doorbells = nullptr;           ///< null: each kick takes the way through `write_bar`
   ErrorLog log{};
   std::uint64_t withheld_features = 0;  ///< of rings and transports, not to be offered
+  /// Offers VIRTIO_F_ADMIN_VQ: an administration queue behind the device's own (virtio 1.3, 2.13), on which each
+  /// command is refused, for the function owns no groups.
+  bool admin_queue = false;
 };
 
 /// A virtio device as a PCI function: the PCI transport, modern only (virtio 1.2, 4.1), with MSI-X and
@@ -76,7 +79,8 @@ class PciTransport final : public pci::Function, private TransportWiring {
   /// As if the driver wrote 0 to the status: the device lets go of guest memory.
   void reset() noexcept;
 
-  [[nodiscard]] Device& device() noexcept { return side_.device(); }
+  /// The one that was given.
+  [[nodiscard]] Device& device() noexcept { return device_; }
   /// Status bits as the driver reads them. Any thread.
   [[nodiscard]] std::uint32_t status() const noexcept { return side_.status(); }
 
@@ -88,7 +92,7 @@ class PciTransport final : public pci::Function, private TransportWiring {
     std::atomic<std::uint16_t> vector{0xffff};
   };
 
-  PciTransport(std::unique_ptr<Device> device, PciConfig config, DriverSide::Options options);
+  PciTransport(Device& own, std::unique_ptr<Device> device, PciConfig config, DriverSide::Options options);
   Result<void> prepare();
   Result<void> add_capabilities();
   Result<void> add_shared_memory();
@@ -117,6 +121,8 @@ class PciTransport final : public pci::Function, private TransportWiring {
   static constexpr std::uint64_t nowhere = ~std::uint64_t{0};
 
   PciConfig wiring_;
+  Device& device_;         // side_'s, or behind it
+  unsigned admin_queues_;  // the last of the queues
   std::vector<Kick> kicks_;
   std::optional<pci::Msix> msix_;
   pci::BarListener* listener_ = nullptr;

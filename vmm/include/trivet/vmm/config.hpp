@@ -37,8 +37,9 @@ struct PlatformConfig {
   bool packed = true;             ///< offer the guest packed rings; this and the next: of every virtio device
   bool in_order = true;           ///< offer it to use chains in order
   bool notification_data = true;  ///< offer it to say in a kick how far it is
+  bool admin_queue = false;       ///< give each PCI function an administration queue; not with virtio mmio
 };
-BOOST_DESCRIBE_STRUCT(PlatformConfig, (), (irqchip, virtio, packed, in_order, notification_data))
+BOOST_DESCRIBE_STRUCT(PlatformConfig, (), (irqchip, virtio, packed, in_order, notification_data, admin_queue))
 
 /// What is booted. Without a path: the built-in guest.
 struct KernelConfig {

@@ -16,7 +16,7 @@ class PciBench final : public DeviceBench {
   static constexpr std::uint32_t first_data = 0x40;
 
   explicit PciBench(std::unique_ptr<virtio::Device> device, Doorbells* doorbells = nullptr, bool track_dirty = false,
-                    InterruptLine* intx = nullptr, std::uint64_t withheld = 0)
+                    InterruptLine* intx = nullptr, std::uint64_t withheld = 0, bool admin_queue = false)
       : DeviceBench(track_dirty) {
     router.on_raise = [this] { (void)line.signal(); };
     auto made = virtio::PciTransport::create(std::move(device), {.memory = guest.map(),
@@ -26,7 +26,8 @@ class PciBench final : public DeviceBench {
                                                                  .line = intx,
                                                                  .doorbells = doorbells,
                                                                  .log = [this](const Error& error) { note(error); },
-                                                                 .withheld_features = withheld});
+                                                                 .withheld_features = withheld,
+                                                                 .admin_queue = admin_queue});
     if (!made) throw std::runtime_error(to_string(made.error()));
     transport = std::move(*made);
     start_loop();

@@ -64,7 +64,7 @@ struct PciCfgCap {
 };
 static_assert(sizeof(PciCfgCap) == 20 && offsetof(PciCfgCap, pci_cfg_data) == 16);
 
-/// 4.1.4.3 struct virtio_pci_common_cfg; queue_notif_config_data is named as in 1.3.
+/// 4.1.4.3 struct virtio_pci_common_cfg; the names, and the administration queues, are of 1.3.
 struct PciCommonCfg {
   le32 device_feature_select;
   le32 device_feature;
@@ -84,8 +84,10 @@ struct PciCommonCfg {
   le64 queue_device;
   le16 queue_notif_config_data;
   le16 queue_reset;
+  le16 admin_queue_index;
+  le16 admin_queue_num;
 };
-inline constexpr std::uint32_t pci_common_cfg_size = 0x3c;
+inline constexpr std::uint32_t pci_common_cfg_size = 0x3c;  ///< without administration queues
 static_assert(offsetof(PciCommonCfg, device_feature_select) == 0x00);
 static_assert(offsetof(PciCommonCfg, device_feature) == 0x04);
 static_assert(offsetof(PciCommonCfg, driver_feature_select) == 0x08);
@@ -104,7 +106,9 @@ static_assert(offsetof(PciCommonCfg, queue_driver) == 0x28);
 static_assert(offsetof(PciCommonCfg, queue_device) == 0x30);
 static_assert(offsetof(PciCommonCfg, queue_notif_config_data) == 0x38);
 static_assert(offsetof(PciCommonCfg, queue_reset) == 0x3a);
-static_assert(sizeof(PciCommonCfg) == 0x40, "its length ends before the padding");
+static_assert(offsetof(PciCommonCfg, admin_queue_index) == 0x3c);
+static_assert(offsetof(PciCommonCfg, admin_queue_num) == 0x3e);
+static_assert(sizeof(PciCommonCfg) == 0x40);
 
 /// 4.1.4.3: VIRTIO_MSI_NO_VECTOR
 inline constexpr std::uint16_t pci_no_vector = 0xffff;
