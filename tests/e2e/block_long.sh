@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# Linux's driver on our block device under fio, with verification: mixed sizes at random, 128 requests in flight, several queues, over MMIO and PCI, past the
+# Linux's driver on our block device under fio, with verification: mixed sizes at random, 128 requests in flight, several queues, packed and split rings, over MMIO and PCI, past the
 # host's page cache and through it; what the guest wrote is checked by the host, too, and what it discarded is gone from the host's file.
 # usage: block_long.sh [CASE...]
 set -uo pipefail
@@ -19,18 +19,22 @@ cases=(
   "pci-queues vmlinux 4 virtio=pci queues=4,direct=off"
   "pci-queues-direct vmlinux 4 virtio=pci queues=4,direct=on"
   "mmio-queues vmlinux 2 virtio=mmio queues=2,direct=on"
+  "mmio-split vmlinux 1 virtio=mmio,packed=off direct=on"
+  "pci-split-queues vmlinux 4 virtio=pci,packed=off queues=4,direct=off"
 )
 only "$@"
 in_testbed "$out" block_long.sh $kept $used $cut "${cases[@]}" || { echo "the testbed failed"; exit 1; }
 
 for case in "${cases[@]}"; do
-  read -r name _ vcpus _ block <<<"$case"
+  read -r name _ _ platform block <<<"$case"
   before=$failed
   log=$out/$name.log
   sum=$(cat "$out/$name.kept")
   [[ $block =~ queues=([0-9]+) ]] && queues=${BASH_REMATCH[1]} || queues=1
   check "$name: exit status 0" is "$(cat "$out/$name.status")" 0
   check "$name: as many queues as were asked for" has "^guest: queues $queues\b" "$log"
+  [[ $platform == *packed=off* ]] && packed=0 || packed=1
+  check "$name: rings of the form that was asked for" has "^guest: packed $packed" "$log"
   for job in mixed host trim; do check "$name: fio's $job job" has "^guest: fio $job ok" "$log"; done
   check "$name: what the guest reads of what the host wrote" has "^guest: kept $sum" "$log"
   check "$name: and again in the end" has "^guest: kept again $sum" "$log"

@@ -6,6 +6,8 @@ PATH=$PATH:/usr/bin:/usr/sbin
 kept=$(parameter trivet.kept) used=$(parameter trivet.used) cut=$(parameter trivet.cut)
 disk=/dev/vda
 say "queues $(ls /sys/block/vda/mq | wc -l)"
+# Bit 34 of what was negotiated.
+say "packed $(cut -c 35 /sys/block/vda/device/features)"
 
 # run_fio NAME OPTION...: says "fio NAME ok" if fio ended well and no job of its own has an error.
 run_fio() {
