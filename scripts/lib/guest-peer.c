@@ -18,7 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { chunk = 20000, patience = 60 };
+// Seconds without a byte, and bytes a second that a busy testbed moves at least.
+enum { chunk = 20000, patience = 60, slowest = 256 << 10 };
 
 static void fail(const char* what) {
   fprintf(stderr, "guest-peer: %s: %s\n", what, errno != 0 ? strerror(errno) : "failed");
@@ -151,7 +152,7 @@ int main(int count, char** words) {
     fflush(stdout);
   }
   const struct timeval limit = {patience, 0};
-  alarm(2 * patience);
+  alarm(2 * patience + (unsigned)(bytes * (unsigned)connections / slowest));
   for (int i = 0; i < connections; ++i) {
     const int device = strncmp(words[2], "device:", 7) == 0;
     const int fd = !listens ? open_socket(words[2], type, 0) : device ? listener : accept(listener, NULL, NULL);

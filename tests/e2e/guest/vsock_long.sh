@@ -7,6 +7,7 @@ bytes=$(parameter trivet.bytes) connections=$(parameter trivet.connections)
 for type in stream seqpacket; do
   case $type in stream) port=1024 own=52 ;; *) port=1025 own=53 ;; esac
   guest-peer connect vsock:$port $type "$bytes" "$connections" 2>&1 | sed 's/^/guest: vsock /'
+  : >/tmp/listener # who listened before has said so in it
   guest-peer listen vsock:$own $type "$bytes" "$connections" >/tmp/listener 2>&1 &
   until grep -q '^listening' /tmp/listener; do usleep 100000; done
   say "vsock listening $type"
