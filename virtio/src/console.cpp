@@ -60,7 +60,7 @@ Result<std::unique_ptr<Console>> Console::create(ConsoleOptions options) {
 }
 
 Console::Console(const ConsoleOptions& options)
-    : has_size_(options.columns != 0 && options.rows != 0),
+    : has_size_(options.resizable || (options.columns != 0 && options.rows != 0)),
       queue_sizes_(sizes_of(options)),
       size_(std::uint64_t{options.rows} << 16 | options.columns) {
   ConsolePortOptions first;

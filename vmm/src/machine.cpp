@@ -57,6 +57,11 @@ void Machine::stop() noexcept {
   impl_->gate.finish({End::stopped, {}, {}});
 }
 
+void Machine::follow_terminals() {
+  auto& it = *impl_;
+  it.loop->post([&it] { it.virtio->follow_terminals(); });
+}
+
 Outcome Machine::wait() {
   constexpr auto reader_may_take = std::chrono::seconds(1);
   auto& it = *impl_;

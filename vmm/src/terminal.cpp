@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 #include <utility>
@@ -50,6 +51,12 @@ void remove_handlers() {
 
 bool Terminal::usable(int fd) noexcept {
   return ::isatty(fd) == 1 && ::tcgetpgrp(fd) == ::getpgrp();
+}
+
+std::optional<TerminalSize> Terminal::size(int fd) noexcept {
+  winsize size{};
+  if (fd < 0 || ::ioctl(fd, TIOCGWINSZ, &size) != 0) return std::nullopt;
+  return TerminalSize{size.ws_col, size.ws_row};
 }
 
 Result<Terminal> Terminal::raw(int fd) {

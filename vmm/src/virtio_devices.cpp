@@ -34,6 +34,12 @@ std::uint64_t withheld_features(const PlatformConfig& platform) noexcept {
          (platform.notification_data ? 0 : abi::f_notification_data | abi::f_notif_config_data);
 }
 
+/// Which of a console's two is a terminal, the one that shows something first; -1: none.
+int terminal_of(const UniqueFd& input, const UniqueFd& output) noexcept {
+  if (Terminal::size(output.value())) return output.value();
+  return Terminal::size(input.value()) ? input.value() : -1;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const Config& config, EventLoop& loop,
@@ -44,6 +50,7 @@ Result<std::unique_ptr<VirtioDevices>> VirtioDevices::create(const Config& confi
   devices->admin_queue_ = config.platform.admin_queue;
   TRIVET_TRY(devices->open_all(config));
   for (const auto& device : own) TRIVET_TRY(devices->open_own(device));
+  devices->follow_terminals();
   return devices;
 }
 
@@ -84,12 +91,16 @@ Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const ConsoleConfig&
   virtio::ConsoleOptions options;
   options.input_fd = slot.input.value();
   options.output_fd = slot.output.value();
+  const int terminal = terminal_of(slot.input, slot.output);
+  options.resizable = terminal >= 0;
   TRIVET_ASSIGN(auto device, virtio::Console::create(options));
+  if (terminal >= 0) screens_.push_back({device.get(), 0, terminal, {}});
   return device;
 }
 
 Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const std::vector<PortConfig>& configs, Slot& slot) {
   virtio::ConsoleOptions options;
+  std::vector<Screen> screens;
   for (const auto& config : configs) {
     auto& port = options.ports.emplace_back();
     port.name = config.name;
@@ -99,11 +110,18 @@ Result<std::unique_ptr<virtio::Device>> VirtioDevices::open(const std::vector<Po
     TRIVET_ASSIGN(auto output, open_output(config.output, Flags::own));
     port.input_fd = input.value();
     port.output_fd = output.value();
+    const int terminal = config.console ? terminal_of(input, output) : -1;
+    if (terminal >= 0) screens.push_back({nullptr, static_cast<unsigned>(options.ports.size()), terminal, {}});
     slot.files.push_back(std::move(input));
     slot.files.push_back(std::move(output));
     slot.what += fmt::format("{}{}", slot.what.empty() ? "" : ", ", config.name.empty() ? "unnamed" : config.name);
   }
+  options.resizable = !screens.empty();
   TRIVET_ASSIGN(auto device, virtio::Console::create(std::move(options)));
+  for (auto& screen : screens) {
+    screen.console = device.get();
+    screens_.push_back(screen);
+  }
   return device;
 }
 
@@ -320,6 +338,19 @@ Result<void> VirtioDevices::connect(Vm& vm, IrqRouter& router, Bus& bus, PciHost
     if (!connected) return connected.error().within(slot.name);
   }
   return {};
+}
+
+void VirtioDevices::follow_terminals() noexcept {
+  for (auto& screen : screens_) {
+    const auto now = Terminal::size(screen.fd);
+    if (!now || *now == screen.said) continue;
+    screen.said = *now;
+    if (screen.port == 0) {
+      screen.console->resize(now->columns, now->rows);
+    } else {
+      (void)screen.console->resize_port(screen.port, now->columns, now->rows);
+    }
+  }
 }
 
 void VirtioDevices::reset() noexcept {

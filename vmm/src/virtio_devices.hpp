@@ -12,6 +12,7 @@
 #include <trivet/core/vm.hpp>
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/virtio/balloon.hpp>
+#include <trivet/virtio/console.hpp>
 #include <trivet/virtio/device.hpp>
 #include <trivet/virtio/mmio_transport.hpp>
 #include <trivet/virtio/pci_transport.hpp>
@@ -22,6 +23,7 @@
 #include <trivet/vmm/machine.hpp>
 #include <trivet/vmm/pci_host.hpp>
 #include <trivet/vmm/platform_info.hpp>
+#include <trivet/vmm/terminal.hpp>
 
 #include "mapped_memory.hpp"
 #include "platform_choice.hpp"
@@ -69,6 +71,9 @@ class VirtioDevices {
   /// Every device lets go of guest memory. While the loop runs; no vCPU may.
   void reset() noexcept;
 
+  /// Tells the guest the sizes that the terminals behind its consoles have now, where they are others than before.
+  void follow_terminals() noexcept;
+
   /// Null where there is none.
   [[nodiscard]] virtio::Balloon* balloon() const noexcept { return balloon_; }
 
@@ -107,6 +112,14 @@ class VirtioDevices {
     std::unique_ptr<virtio::PciTransport> pci;
   };
 
+  /// A console on a terminal of the host's.
+  struct Screen {
+    virtio::Console* console;  // in a slot
+    unsigned port;             // 0: of one port, and its size is in the configuration, too
+    int fd;                    // in the same slot
+    TerminalSize said;
+  };
+
   VirtioDevices(EventLoop& loop, std::shared_ptr<const memory::MemoryMap> memory)
       : loop_(loop), memory_(std::move(memory)) {}
 
@@ -141,6 +154,7 @@ class VirtioDevices {
   std::vector<Slot> slots_;
   virtio::Balloon* balloon_ = nullptr;  // in its slot
   PciHost* pci_ = nullptr;              // they are attached to it
+  std::vector<Screen> screens_;
 };
 
 }  // namespace trivet::vmm

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# In the testbed: boots Linux once for each home, with programs of the host at the ports' sockets. Leaves log, status and what the programs said in OUT.
+# In the testbed: boots Linux once for each home, with programs of the host at the ports' sockets, on a terminal of its own that gets another size. Leaves
+# log, status and what the programs said in OUT.
 # usage: console.sh OUT BYTES HOME...     (OUT/guest holds the guest's files)
 set -uo pipefail
 . "$(dirname "$0")/../lib.sh"
@@ -12,8 +13,9 @@ for home in "$@"; do
   started=$EPOCHREALTIME
   linux_command "$out/guest/vmlinux" "$out/guest/initrd" "quiet trivet.ports=$bytes" --platform "virtio=$home" \
     --port "name=org.example.bytes,socket=/tmp/ports/bytes" --port "name=org.example.line,socket=/tmp/ports/line" \
-    --port "console=on,output=/tmp/$home.terminal"
-  bounded 100 "${command[@]}" </dev/null >"/tmp/$home.log" 2>"/tmp/$home.err" &
+    --port "console=on,output=-" --console "input=off,output=-" --serial "input=off,output=/tmp/$home.log"
+  printf -v line ' %q' "${command[@]}"
+  SHELL=/bin/bash bounded 100 script -qefc "tty >/tmp/$home.tty; stty rows 30 cols 100; exec$line 2>/tmp/$home.err" "/tmp/$home.terminal" </dev/null >/dev/null &
   guest=$!
   # Who connects before the guest is there waits for it.
   for _ in $(seq 100); do [ ! -S /tmp/ports/line ] || break; sleep 0.1; done
@@ -23,6 +25,8 @@ for home in "$@"; do
     wait_for '^guest: port the first program' "/tmp/$home.log" 30
     /tmp/guest-peer say unix:/tmp/ports/line two >>"/tmp/$home.peer" 2>&1
   fi
+  # As a window does that somebody drags: the kernel tells the program on the terminal.
+  wait_for '^guest: port sizes' "/tmp/$home.log" 30 && stty -F "$(cat "/tmp/$home.tty")" rows 50 cols 132
   wait $guest
   echo $? >"$out/$home.status"
   wait

@@ -181,6 +181,15 @@ TEST_P(ConsoleTest, ResizesWithANewGeneration) {
   EXPECT_EQ(bench->config<std::uint16_t>(0), 80U);
 }
 
+TEST_P(ConsoleTest, ASizeMayComeLater) {
+  ASSERT_NO_FATAL_FAILURE(start({.resizable = true}));
+  ASSERT_NE(bench->offered() & abi::console_f_size, 0U);
+  EXPECT_EQ(bench->config<std::uint32_t>(0), 0U);
+  console->resize(132, 50);
+  EXPECT_EQ(bench->config<std::uint32_t>(0), 50U << 16 | 132U);
+  EXPECT_TRUE(bench->take_config_change());
+}
+
 TEST_P(ConsoleTest, WithoutASizeThereIsNoResize) {
   ASSERT_NO_FATAL_FAILURE(start());
   EXPECT_EQ(bench->offered() & abi::console_f_size, 0U);

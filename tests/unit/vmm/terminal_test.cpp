@@ -48,11 +48,21 @@ TEST(Terminal, IsRawWhileItLives) {
   EXPECT_TRUE(Terminal::raw(tty.slave.value())) << "and again";
 }
 
+TEST(Terminal, SaysItsSize) {
+  const PseudoTerminal tty;
+  EXPECT_EQ(Terminal::size(tty.slave.value()), TerminalSize{}) << "nobody has set one";
+  const winsize size{50, 132, 0, 0};
+  ASSERT_EQ(::ioctl(tty.master.value(), TIOCSWINSZ, &size), 0);
+  EXPECT_EQ(Terminal::size(tty.slave.value()), (TerminalSize{132, 50}));
+}
+
 TEST(Terminal, APipeIsNone) {
   int ends[2];
   ASSERT_EQ(::pipe(ends), 0);
   EXPECT_FALSE(Terminal::usable(ends[0]));
   EXPECT_FALSE(Terminal::raw(ends[0]));
+  EXPECT_FALSE(Terminal::size(ends[0]));
+  EXPECT_FALSE(Terminal::size(-1));
   ::close(ends[0]);
   ::close(ends[1]);
 }

@@ -13,6 +13,7 @@
 
 #include "commands.hpp"
 #include "stop_signals.hpp"
+#include "window_signal.hpp"
 
 namespace trivet::program {
 namespace {
@@ -52,6 +53,8 @@ int run(const vmm::RunOptions& options) {
   auto& guest = **machine;
   auto signals = StopSignals::create(guest.executor(), [&guest] { guest.stop(); });
   if (!signals) return fail(signals.error());
+  const auto window = WindowSignal::create(guest.executor(), [&guest] { guest.follow_terminals(); });
+  if (!window) return fail(window.error());
 
   std::optional<vmm::Terminal> raw;
   if (terminal) {

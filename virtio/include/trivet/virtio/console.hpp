@@ -38,7 +38,9 @@ struct ConsoleOptions {
   int input_fd = -1;   ///< of port 0, a console; -1: nobody types
   int output_fd = -1;  ///< -1: nobody reads, all is dropped
   std::uint16_t columns = 0;
-  std::uint16_t rows = 0;         ///< 0 and 0: the size is not known, VIRTIO_CONSOLE_F_SIZE is not offered
+  std::uint16_t rows = 0;  ///< 0 and 0: the size is not known, VIRTIO_CONSOLE_F_SIZE is not offered
+  /// Offers it even so: a size may come later, of port 0 or of another. Linux follows no port's size without it.
+  bool resizable = false;
   std::uint16_t queue_size = 64;  ///< a power of two, 2 to 1024; Linux puts a page in each place of the receive queue
   /// Ports 1, 2, ..., at most 30. With any, VIRTIO_CONSOLE_F_MULTIPORT is offered, and port 0 is added only if it has a
   /// descriptor.
@@ -60,7 +62,8 @@ class Console final : public Device {
   static Result<std::unique_ptr<Console>> create(ConsoleOptions options);
   ~Console() override;
 
-  /// Tells the driver the new size of port 0's terminal. No effect when it was created without one. Any thread.
+  /// Tells the driver the new size of port 0's terminal. No effect when it was created without one and
+  /// is not `resizable`. Any thread.
   void resize(std::uint16_t columns, std::uint16_t rows) noexcept;
   /// The same of another console port. `not_found` (caller): there is no such port, or it is none. Any thread.
   Result<void> resize_port(unsigned port, std::uint16_t columns, std::uint16_t rows) noexcept;

@@ -49,7 +49,7 @@ struct MachineOptions {
 /// runner.
 ///
 /// Thread rule: `create`, `start`, `wait` and destruction from one thread; `pause` and `resume` from any but the
-/// machine's own, one at a time; `stop` and `stats` from any.
+/// machine's own, one at a time; `stop`, `follow_terminals` and `stats` from any.
 class Machine {
  public:
   /// Builds everything, runs nothing. Errors name the option, file or device they are about; those of `validate`,
@@ -69,6 +69,10 @@ class Machine {
 
   /// Asks for the end; returns at once.
   void stop() noexcept;
+
+  /// Has the guest's consoles follow the terminals that they are on, whose sizes may have changed: what a program does
+  /// on SIGWINCH, though not in its handler. Before `start` it waits for that; after the end nothing happens.
+  void follow_terminals();
 
   /// Waits for the end, then takes down in this order: runners kicked and joined, devices reset, I/O thread ended, last
   /// output written (a reader that does not read gets a second). Later calls give the same outcome.
