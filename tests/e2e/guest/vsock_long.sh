@@ -3,6 +3,8 @@
 # In the guest, sourced by its init: much through virtio-vsock both ways on several connections at once, connected from here and from the host.
 #   trivet.bytes=BYTES   each way on each connection   trivet.connections=N
 load /modules/vsock
+# Bit 34 of what was negotiated.
+say "packed $(cut -c 35 /sys/bus/virtio/drivers/vmw_vsock_virtio_transport/virtio*/features)"
 bytes=$(parameter trivet.bytes) connections=$(parameter trivet.connections)
 for type in stream seqpacket; do
   case $type in stream) port=1024 own=52 ;; *) port=1025 own=53 ;; esac
