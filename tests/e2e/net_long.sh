@@ -26,6 +26,8 @@ megabytes() {
   sed -nE "s/^guest: iperf $2 .* ([0-9.]+) (MBytes|GBytes) .*$3.*/\1 \2/p" "$1" | awk '{ print int($2 == "GBytes" ? $1 * 1024 : $1); exit }'
 }
 above() { [ "${1:-0}" -gt "$2" ]; }
+no_more_than() { [ "$1" -ge 0 ] && [ "$1" -le "$2" ]; }
+counted() { sed -n "s/^$1 //p" "$out/$name.counters"; }
 at_most() { [ "${1:-0}" -gt 0 ] && [ "$1" -le "$2" ]; }
 # mean LOG NAME sent|received: bytes in a packet, as the guest's driver counts.
 mean() { sed -nE "s/^guest: mean $2 .*$3 ([0-9]+).*/\1/p" "$1"; }
@@ -52,6 +54,14 @@ for case in "${cases[@]}"; do
   [ "$streams" = 1 ] || check "$name: two queues each way" has '^guest: net queues rx-0 rx-1 tx-0 tx-1' "$log"
   check "$name: nothing failed in the guest" hasnt 'guest: FAIL|Oops|Call Trace|Kernel panic|NETDEV WATCHDOG' "$log"
   check "$name: nothing on stderr" is "$(cat "$out/$name.err")" ""
+  # TCP sends again what was lost, in the tap, which drops what comes while its queue is full, or in our device; and what it takes for lost, because it came
+  # late or after its successor: a tap with several queues moves a connection to the queue that the guest sent from last. Queue reset may lose what the
+  # driver has not looked at.
+  lost=$(($(counted tx_packets) - $(sed -nE 's/^guest: driver received ([0-9]+).*/\1/p' "$log")))
+  [ "$resizes" != 0 ] || check "$name: each frame that left the tap came to the driver" no_more_than "$lost" 3
+  echo "     $name: $(counted tx_packets) frames left the tap, which dropped $(counted tx_dropped); $lost were lost after it; the host sent $(counted RetransSegs) segments" \
+    "again, $(counted TCPTimeouts) times for want of an answer; the guest had $(counted TCPDSACKRecv) already; reordered" \
+    "$(($(counted TCPSACKReorder) + $(counted TCPTSReorder))) times"
   sed -nE 's/^guest: (iperf [a-z-]* \[.*|mean.*|retransmitted.*)/     \1/p' "$log"
   [ "$failed" = "$before" ] || { show "$log" 60; show "$out/$name.err"; show "$out/$name.iperf" 40; }
 done

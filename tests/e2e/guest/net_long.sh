@@ -63,3 +63,5 @@ timeout 60 wget -q -O /tmp/payload "http://$host/payload" || say "FAIL download"
 say "net payload $(sha256sum </tmp/payload)"
 timeout 60 nc "$host" 9000 </tmp/payload >/dev/null && say "net sent" || say "FAIL upload"
 say "retransmitted $(awk '/^Tcp:/ { n++; if (n == 1) { for (i = 1; i <= NF; i++) if ($i == "RetransSegs") c = i } else print $c }' /proc/net/snmp)"
+sleep 2 # the last frames of that connection
+say "driver received $(counter rx_packets)"

@@ -22,10 +22,10 @@ network_up() {
   network_servers+=($!)
 }
 
-# network_down COUNTERS: leaves there the tap's bytes and packets, received and sent, as the host counts.
+# network_down COUNTERS: leaves there the tap's bytes and packets, received and sent, as the host counts, and what it had no room for.
 network_down() {
   local counter
-  for counter in rx_bytes rx_packets tx_bytes tx_packets; do
+  for counter in rx_bytes rx_packets tx_bytes tx_packets tx_dropped; do
     echo "$counter $(cat "/sys/class/net/t0/statistics/$counter")"
   done >"$1"
   kill "${network_servers[@]}" 2>/dev/null
