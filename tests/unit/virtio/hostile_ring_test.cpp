@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-// Rings and buffers in another domain's memory, whose driver breaks every rule: in its frames, in pages that it
-// granted, mapped at once and on demand. With fakes, and with real frames and grants in the Xen testbed.
+// Rings, split and packed, and buffers in another domain's memory, whose driver breaks every rule: in its frames, in
+// pages that it granted, mapped at once and on demand. With fakes, and with real frames and grants in the Xen testbed.
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -15,6 +15,7 @@
 
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/test/other_domain.hpp>
+#include <trivet/virtio/abi/packed_ring.hpp>
 #include <trivet/virtio/buffers.hpp>
 #include <trivet/virtio/queue.hpp>
 
@@ -30,7 +31,8 @@ using testing::HasSubstr;
 constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t base = std::uint64_t{1} << 63;
 constexpr std::uint16_t size = 16;
-// Which page is what. Buffers come after; the last page is in no region.
+// Which page is what; a packed ring has what both sides want to be told in the second and third. Buffers come after;
+// the last page is in no region.
 constexpr std::uint32_t table = 0;
 constexpr std::uint32_t available = 1;
 constexpr std::uint32_t used = 2;
@@ -42,6 +44,7 @@ struct Source {
   std::shared_ptr<OtherDomain> (*make)(std::string& why);
   bool grants;
   bool on_demand;
+  bool packed = false;
 };
 
 class HostileRing : public testing::TestWithParam<Source> {
@@ -74,13 +77,17 @@ class HostileRing : public testing::TestWithParam<Source> {
   }
 
   static std::uint64_t address(std::uint32_t number, std::uint64_t offset = 0) { return base + number * page + offset; }
-  static QueueConfig config() {
+  [[nodiscard]] QueueConfig config() const {
     QueueConfig config;
     config.size = size;
     config.descriptor_area = {address(table)};
     config.driver_area = {address(available)};
     config.device_area = {address(used)};
     config.features = abi::f_indirect_desc | abi::f_event_idx;
+    if (GetParam().packed) {
+      config.features |= abi::f_ring_packed;
+      config.next_available = config.next_used = QueueConfig::first_index(config.features);
+    }
     return config;
   }
   Queue make_queue() { return *Queue::create(config(), map); }
@@ -90,6 +97,24 @@ class HostileRing : public testing::TestWithParam<Source> {
     std::byte* const entry = domain->own(table) + 16 * index;
     store_at<std::uint64_t>(entry, at);
     store_at<std::uint64_t>(entry + 8, length | std::uint64_t{flags} << 32 | std::uint64_t{next} << 48);
+  }
+  /// A chain of one buffer, or with NEXT the first part of one, available.
+  void offer(std::uint64_t at, std::uint32_t length, std::uint16_t flags = 0) {
+    if (!GetParam().packed) {
+      describe(0, at, length, flags);
+      return make_available(0);
+    }
+    const bool wrap = made / size % 2 == 0;
+    put_packed(made % size, at, length,
+               static_cast<std::uint16_t>(flags | (wrap ? abi::packed_desc_f_avail : abi::packed_desc_f_used)));
+    ++made;
+  }
+  void put_packed(unsigned place, std::uint64_t at, std::uint32_t length, std::uint16_t flags) const {
+    std::byte* const entry = domain->own(table) + 16 * place;
+    store_at<std::uint64_t>(entry, at);
+    store_at<std::uint32_t>(entry + 8, length);
+    store_at<std::uint16_t>(entry + 12, static_cast<std::uint16_t>(place));
+    store_at<std::uint16_t>(entry + 14, flags, std::memory_order_release);
   }
   void make_available(std::uint16_t head) {
     store_at<std::uint16_t>(domain->own(available) + 4 + 2 * (made % size), head);
@@ -108,12 +133,11 @@ class HostileRing : public testing::TestWithParam<Source> {
   }
   /// A chain of one buffer, used and pushed.
   Result<void> use_one(Queue& queue, std::uint64_t at, std::uint32_t length, std::uint16_t flags = 0) {
-    describe(0, at, length, flags);
-    make_available(0);
+    offer(at, length, flags);
     TRIVET_ASSIGN(const auto chain, queue.pop());
     if (!chain) return Error(Errc::io, "pop", "nothing came");
     const auto done = use(*chain);
-    TRIVET_TRY(queue.push_used(0, 0));
+    TRIVET_TRY(queue.push_used(chain->id(), 0));
     return done;
   }
   static void expect_guests_fault(const Result<void>& result, Errc code) {
@@ -138,18 +162,28 @@ class HostileRing : public testing::TestWithParam<Source> {
   std::uint16_t made = 0;
 };
 
-INSTANTIATE_TEST_SUITE_P(Pages, HostileRing,
-                         testing::Values(Source{"fake_frames", test::fake_frames, false, false},
-                                         Source{"fake_grants", test::fake_domain, true, false},
-                                         Source{"fake_on_demand", test::fake_domain, true, true},
-                                         Source{"gntalloc", test::allocated_grants, true, false},
-                                         Source{"gntalloc_on_demand", test::allocated_grants, true, true},
-                                         Source{"guest_frames", test::foreign_frames, false, false},
-                                         Source{"guest_grants", test::seeded_grants, true, false},
-                                         Source{"guest_on_demand", test::seeded_grants, true, true}),
-                         [](const auto& source) { return source.param.name; });
+/// What a driver can do with a ring of the one kind only.
+class HostileSplitRing : public HostileRing {};
+class HostilePackedRing : public HostileRing {};
 
-TEST_P(HostileRing, IndicesThatJumpAreRefusedUntilTheyAreSane) {
+std::vector<Source> sources(bool packed) {
+  std::vector<Source> all{
+      {"fake_frames", test::fake_frames, false, false},           {"fake_grants", test::fake_domain, true, false},
+      {"fake_on_demand", test::fake_domain, true, true},          {"gntalloc", test::allocated_grants, true, false},
+      {"gntalloc_on_demand", test::allocated_grants, true, true}, {"guest_frames", test::foreign_frames, false, false},
+      {"guest_grants", test::seeded_grants, true, false},         {"guest_on_demand", test::seeded_grants, true, true}};
+  for (auto& source : all) source.packed = packed;
+  return all;
+}
+std::string name_of(const testing::TestParamInfo<Source>& source) {
+  return source.param.name;
+}
+INSTANTIATE_TEST_SUITE_P(Pages, HostileRing, testing::ValuesIn(sources(false)), name_of);
+INSTANTIATE_TEST_SUITE_P(PackedPages, HostileRing, testing::ValuesIn(sources(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(Pages, HostileSplitRing, testing::ValuesIn(sources(false)), name_of);
+INSTANTIATE_TEST_SUITE_P(PackedPages, HostilePackedRing, testing::ValuesIn(sources(true)), name_of);
+
+TEST_P(HostileSplitRing, IndicesThatJumpAreRefusedUntilTheyAreSane) {
   auto queue = make_queue();
   expect_unharmed(queue);
   for (const std::uint16_t jump : {std::uint16_t{size + 1}, std::uint16_t{0x8000}, std::uint16_t{0xffff}}) {
@@ -169,7 +203,7 @@ TEST_P(HostileRing, IndicesThatJumpAreRefusedUntilTheyAreSane) {
   EXPECT_EQ(memory::load_at<std::uint16_t>(domain->own(used) + 2), made);
 }
 
-TEST_P(HostileRing, HeadsAndChainsBeyondTheTableAreRefused) {
+TEST_P(HostileSplitRing, HeadsAndChainsBeyondTheTableAreRefused) {
   auto queue = make_queue();
   make_available(size);
   const auto head = queue.pop();
@@ -183,6 +217,34 @@ TEST_P(HostileRing, HeadsAndChainsBeyondTheTableAreRefused) {
   describe(0, address(buffer), 16, abi::desc_f_next, 0);
   expect_guests_fault(use(**chain), Errc::malformed);  // endless
   ASSERT_TRUE(queue.push_used(0, 0));
+  expect_unharmed(queue);
+}
+
+TEST_P(HostilePackedRing, AChainWithoutEndIsRefusedUntilItIsSane) {
+  auto queue = make_queue();
+  expect_unharmed(queue);
+  for (unsigned place = 0; place < size; ++place) offer(address(buffer), 16, abi::desc_f_next);
+  for (int again = 0; again < 2; ++again) {
+    const auto popped = queue.pop();
+    ASSERT_FALSE(popped);
+    EXPECT_EQ(popped.error().blame(), Blame::guest);
+    EXPECT_EQ(queue.in_flight(), 0);
+  }
+  put_packed(1, address(buffer), 16, abi::packed_desc_f_avail);  // the driver's second thought
+  const auto popped = queue.pop();
+  ASSERT_TRUE(popped && *popped);
+  const auto done = use(**popped);
+  EXPECT_TRUE(done) << to_string(done.error());
+  expect_canary();
+}
+
+TEST_P(HostilePackedRing, WhatIsSaidToBeUsedAlreadyDoesNotCome) {
+  auto queue = make_queue();
+  for (unsigned place = 0; place < size; ++place) {
+    put_packed(place, address(last), 16, abi::packed_desc_f_avail | abi::packed_desc_f_used);
+  }
+  const auto popped = queue.pop();
+  EXPECT_TRUE(popped && !*popped);
   expect_unharmed(queue);
 }
 
@@ -244,14 +306,14 @@ TEST_P(HostileRing, ARingThatIsNotThereIsRefused) {
   refused([&](QueueConfig& it) { it.driver_area = missing; });
   refused([&](QueueConfig& it) { it.device_area = missing; });
   refused([&](QueueConfig& it) { it.device_area = {address(OtherDomain::read_only)}; });
+  if (GetParam().packed) refused([&](QueueConfig& it) { it.descriptor_area = {address(OtherDomain::read_only)}; });
 }
 
 TEST_P(HostileRing, AGrantThatEndsInUseHarmsNobody) {
   if (!GetParam().on_demand) GTEST_SKIP() << "mapped at once: a grant that ends stays mapped";
   {
     auto queue = make_queue();
-    describe(0, address(buffer), 64, abi::desc_f_write);
-    make_available(0);
+    offer(address(buffer), 64, abi::desc_f_write);
     const auto chain = *queue.pop();
     ASSERT_TRUE(chain);
     auto buffers = *Buffers::create(*chain);
@@ -263,8 +325,10 @@ TEST_P(HostileRing, AGrantThatEndsInUseHarmsNobody) {
     held[0].write(0, in);
     EXPECT_EQ(domain->own(buffer)[0], std::byte{0x77});
     held[0] = {};
-    ASSERT_TRUE(queue.push_used(0, 64));
-    EXPECT_EQ(memory::load_at<std::uint16_t>(domain->own(used) + 2), 1);
+    ASSERT_TRUE(queue.push_used(chain->id(), 64));
+    if (!GetParam().packed) {
+      EXPECT_EQ(memory::load_at<std::uint16_t>(domain->own(used) + 2), 1);
+    }
   }
   map->drop_windows();
   const auto gone = Queue::create(config(), map);
@@ -285,7 +349,16 @@ TEST_P(HostileRing, ADriverThatScribblesWhileTheDeviceWorksHarmsNobody) {
                                               address(last) - 40, address(last),
                                               address(table),     ~std::uint64_t{0} - 99};
     while (!done) {
-      const auto flags = static_cast<std::uint16_t>(random() & 7);
+      auto flags = static_cast<std::uint16_t>(random() & 7);
+      if (GetParam().packed) {
+        for (const auto bit : {abi::packed_desc_f_avail, abi::packed_desc_f_used}) {
+          if (random() % 2 == 0) flags |= bit;
+        }
+        put_packed(random() % size, places[random() % places.size()] + random() % 64,
+                   static_cast<std::uint32_t>(random() % 3 == 0 ? random() : random() % 200), flags);
+        store_at<std::uint32_t>(domain->own(available), static_cast<std::uint32_t>(random()));
+        continue;
+      }
       describe(random() % size, places[random() % places.size()] + random() % 64,
                static_cast<std::uint32_t>(random() % 3 == 0 ? random() : random() % 200), flags,
                static_cast<std::uint16_t>(random() % (size + 1)));
@@ -307,7 +380,7 @@ TEST_P(HostileRing, ADriverThatScribblesWhileTheDeviceWorksHarmsNobody) {
       ASSERT_EQ(popped.error().blame(), Blame::guest) << to_string(popped.error());
       // As a reset and a new start would.
       ASSERT_EQ(queue.in_flight(), 0);
-      store_at<std::uint16_t>(domain->own(used) + 2, 0);
+      if (!GetParam().packed) store_at<std::uint16_t>(domain->own(used) + 2, 0);
       queue = make_queue();
       std::this_thread::yield();
       continue;
