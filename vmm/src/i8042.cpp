@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::uint64_t data_port = 0, port_b = 1, command_port = 4;
 constexpr std::uint8_t status_output_full = 0x01, status_system = 0x04,
-                       status_time_out = 0x60;  // of sending, and of the answer
+                       status_time_out = 0x40;  // bit 5, the AT's other one, is a mouse's answer since the PS/2
 constexpr std::uint8_t command_read_control = 0x20, command_write_control = 0x60, command_self_test = 0xaa,
                        command_test_keyboard_line = 0xab, command_read_output_port = 0xd0,
                        command_write_output_port = 0xd1, command_pulse = 0xf0;

@@ -74,7 +74,7 @@ TEST(I8042, SaysThatThereIsNoKeyboard) {
   PowerRecorder power;
   I8042 keyboard(power);
   out(keyboard, 0, 0xff);  // a keyboard's reset
-  EXPECT_EQ(in(keyboard, 4) & 0x61, 0x61) << "an answer, and that it timed out";
+  EXPECT_EQ(in(keyboard, 4) & 0x61, 0x41) << "an answer, not of a mouse, and that it timed out";
   EXPECT_EQ(in(keyboard, 0), 0xfe);
   EXPECT_EQ(in(keyboard, 4) & 0x61, 0) << "the answer is taken";
   out(keyboard, 0, 0xff);

@@ -11,10 +11,11 @@ namespace trivet::vmm {
 
 /// Just enough keyboard controller for the way PCs reset themselves: command 0xfe (pulse the reset line), or bit 0 of
 /// the output port cleared. There is no keyboard: what is sent to one is answered by the controller, with 0xfe
-/// and the time-out bits, so that nobody has to wait for it.
+/// and the time-out bit, so that nobody has to wait for it.
 ///
 /// Attached at port 0x60, 5 bytes; 0x60 is data, 0x64 status and command. 0x61 is another's. Thread rule: any thread.
-/// Source: IBM PC AT Technical Reference, "Keyboard Controller"; Intel 8042 data sheet.
+/// Source: IBM PC AT Technical Reference, "Keyboard Controller"; IBM PS/2 Hardware Interface Technical Reference; Intel
+/// 8042 data sheet.
 class I8042 final : public BusDevice {
  public:
   static constexpr std::uint16_t base = 0x60;
