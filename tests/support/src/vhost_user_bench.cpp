@@ -181,7 +181,7 @@ void VhostUserBench::describe_queue(unsigned index, const Driver& driver) {
   queue.descriptors = driver.descriptor_area();
   queue.available = driver.driver_area();
   queue.used = driver.device_area();
-  queue.base = 0;
+  queue.base = vhost_user::base_of(driver.config());
 }
 
 void VhostUserBench::enable_queue(unsigned index) {

@@ -13,8 +13,8 @@ namespace {
 namespace bits = virtio::abi;
 
 /// What this home and its rings add to the features of any device.
-constexpr std::uint64_t home_features =
-    bits::f_version_1 | bits::f_indirect_desc | bits::f_event_idx | bits::f_ring_reset | abi::f_protocol_features;
+constexpr std::uint64_t home_features = bits::f_version_1 | bits::f_indirect_desc | bits::f_event_idx |
+                                        bits::f_ring_packed | bits::f_ring_reset | abi::f_protocol_features;
 
 }  // namespace
 

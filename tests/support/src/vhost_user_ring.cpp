@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <trivet/test/vhost_user_ring.hpp>
+#include <trivet/virtio/abi/features.hpp>
+#include <trivet/virtio/abi/packed_ring.hpp>
 #include <trivet/virtio/abi/split_ring.hpp>
 
 namespace trivet::test::vhost_user {
@@ -9,8 +11,17 @@ namespace {
 
 constexpr const char* operation = "vhost-user ring";
 
-/// The other way round from `base_of`. The used index is not in the message: it is in the ring.
+bool packed(const virtio::QueueConfig& config) noexcept {
+  return (config.features & virtio::abi::f_ring_packed) != 0;
+}
+
+/// The other way round from `base_of`. A split ring's used index is not in the message: it is in the ring.
 Result<void> set_base(virtio::QueueConfig& config, std::uint32_t base, const memory::GuestMemory& memory) {
+  if (packed(config)) {
+    config.next_available = static_cast<std::uint16_t>(base);
+    config.next_used = static_cast<std::uint16_t>(base >> 16);
+    return {};
+  }
   if (base > 0xffff) return Error::malformed(operation, fmt::format("queue {}: base {:#x}", config.index, base));
   config.next_available = static_cast<std::uint16_t>(base);
   const auto used =
@@ -23,7 +34,7 @@ Result<void> set_base(virtio::QueueConfig& config, std::uint32_t base, const mem
 }  // namespace
 
 std::uint32_t base_of(const virtio::QueueConfig& config) noexcept {
-  return config.next_available;
+  return config.next_available | (packed(config) ? std::uint32_t{config.next_used} << 16 : 0);
 }
 
 Result<virtio::QueueConfig> queue_config(const Ring& ring, unsigned index, std::uint16_t max_size,
@@ -44,8 +55,10 @@ Result<virtio::QueueConfig> queue_config(const Ring& ring, unsigned index, std::
   };
   namespace rings = virtio::abi;
   TRIVET_TRY(place(ring.address->descriptor, rings::descriptor_bytes(ring.size), config.descriptor_area));
-  TRIVET_TRY(place(ring.address->available, rings::avail_bytes(ring.size), config.driver_area));
-  TRIVET_TRY(place(ring.address->used, rings::used_bytes(ring.size), config.device_area));
+  constexpr std::uint64_t events = sizeof(rings::PvirtqEventSuppress);
+  TRIVET_TRY(
+      place(ring.address->available, packed(config) ? events : rings::avail_bytes(ring.size), config.driver_area));
+  TRIVET_TRY(place(ring.address->used, packed(config) ? events : rings::used_bytes(ring.size), config.device_area));
   TRIVET_TRY(set_base(config, ring.base, *memory.map()->snapshot()));
   return config;
 }

@@ -185,7 +185,8 @@ Result<void> Server::follow_memory() {
   for (auto& ring : rings_) {
     if (!ring.running) continue;
     const auto index = index_of(ring);
-    TRIVET_ASSIGN(const auto now, queue_config(ring, index, device_->queue_sizes()[index], 0, memory_));
+    TRIVET_ASSIGN(const auto now,
+                  queue_config(ring, index, device_->queue_sizes()[index], ring.config.features, memory_));
     if (same_places(now, ring.config)) continue;
     TRIVET_TRY(stop(ring));
     TRIVET_TRY(start(ring));

@@ -27,7 +27,8 @@ struct Ring {
 };
 
 /// Where a queue stands, as SET_VRING_BASE and GET_VRING_BASE carry it. Split ring: the index of the next available
-/// entry.
+/// entry. Packed ring: the next place to look at in the lower half, the next one to give back in the upper, each with
+/// its wrap counter in the highest bit.
 [[nodiscard]] std::uint32_t base_of(const virtio::QueueConfig& config) noexcept;
 
 /// What the device's side of the ring is made of: the front end's addresses as the guest's, and the place where it
