@@ -35,6 +35,7 @@ NetReceiver::NetReceiver(Queue queue, NetShared shared, unsigned pair)
       head_size_(header_size_ + ((shared.features & (abi::net_f_rss | abi::net_f_hash_report)) != 0
                                      ? NetHash::looks_at
                                      : NetFilter::looks_at)),
+      hand_over_(has(abi::net_f_rss) ? std::make_unique_for_overwrite<std::byte[]>(net_most_frame) : nullptr),
       spare_(std::make_unique_for_overwrite<std::byte[]>(net_most_frame)),
       wanted_room_(usual_room) {
   buffers_.reserve(queue_.size());
@@ -227,8 +228,7 @@ Result<NetReceiver::Step> NetReceiver::hand_over(unsigned pair) {
   const auto size = std::exchange(frame_, 0);
   auto* const other = pair < shared_.receivers.size() ? shared_.receivers[pair].get() : nullptr;
   if (other == nullptr) return Step::moved;  // to a queue that the driver has not set up
-  if (hand_over_.empty()) hand_over_.resize(net_most_frame);
-  const auto frame = std::span(hand_over_).first(size);
+  const auto frame = std::span(hand_over_.get(), size);
   copy_frame(frame);
   TRIVET_TRY(other->take_over(frame, hash_));
   return Step::moved;

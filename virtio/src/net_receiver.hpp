@@ -88,14 +88,15 @@ class NetReceiver {
   std::size_t header_size_;  // the driver's: between the network's and the frame there may be room for a hash
   std::size_t head_size_;
   std::array<std::byte, most_head> head_{};
-  NetHash::Value hash_{};               // of the frame in hand
-  std::vector<std::byte> hand_over_;    // a frame on its way to another pair; at first need
-  std::unique_ptr<std::byte[]> spare_;  // net_most_frame bytes; byte n of a frame at n, touched when needed
-  std::size_t wanted_room_;             // as much as the frames of late needed
-  std::uint64_t in_place_ = 0;          // of the frame in hand: the bytes that are in the buffers, but for the head's
-  std::size_t frame_ = 0;               // bytes of the frame in hand; 0: none
-  std::size_t moved_ = 0;               // bytes, in this call of process
-  bool broken_ = false;                 // the network fails; started anew it is tried again
+  NetHash::Value hash_{};  // of the frame in hand
+  // Of net_most_frame bytes, touched when needed:
+  std::unique_ptr<std::byte[]> hand_over_;  // a frame on its way to another pair; with VIRTIO_NET_F_RSS
+  std::unique_ptr<std::byte[]> spare_;      // byte n of a frame at n
+  std::size_t wanted_room_;                 // as much as the frames of late needed
+  std::uint64_t in_place_ = 0;  // of the frame in hand: the bytes that are in the buffers, but for the head's
+  std::size_t frame_ = 0;       // bytes of the frame in hand; 0: none
+  std::size_t moved_ = 0;       // bytes, in this call of process
+  bool broken_ = false;         // the network fails; started anew it is tried again
 };
 
 }  // namespace trivet::virtio

@@ -1,8 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include <arpa/inet.h>
+#include <cstdlib>
+#include <future>
+#include <new>
+
+#include <boost/asio/post.hpp>
 
 #include "net_fixture.hpp"
 #include "net_hash.hpp"
+
+namespace {
+
+// What this thread allocates that could be a frame's: the event loop's own small change is not the device's.
+constexpr std::size_t large = 4096;
+thread_local std::uint64_t large_allocations = 0;
+
+}  // namespace
+
+// Not inlined: GCC would pair a visible free with a new that it does not see.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  if (size >= large) ++large_allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  std::abort();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
 
 namespace trivet::test {
 
@@ -196,6 +222,25 @@ TEST_P(NetRssTest, FramesGoToThePairOfTheirHash) {
   EXPECT_EQ(pair_of(suite[0].frame(), 1), 0U) << "another table";
   EXPECT_EQ(command(abi::net_ctrl_mq, abi::net_ctrl_mq_vq_pairs_set, little(2, 2), 4), abi::net_ok);
   EXPECT_EQ(pair_of(suite[0].frame(), 1), 1U) << "the network steers again";
+}
+
+TEST_P(NetRssTest, TheFirstFrameForAnotherPairAllocatesNothing) {
+  const auto on_the_loop = [this] {
+    std::promise<std::uint64_t> count;
+    boost::asio::post(bench->loop, [&] { count.set_value(large_allocations); });
+    return count.get_future().get();
+  };
+  const auto before_queues = [&] {
+    EXPECT_NO_FATAL_FAILURE(make({.rss = true}, 2));
+    return on_the_loop();
+  }();
+  bench->start(5, 16);
+  for (const unsigned queue : {0U, 2U}) offer({1526}, queue);
+  const auto before = on_the_loop();
+  EXPECT_GT(before, before_queues) << "what queues need is counted";
+  ASSERT_EQ(configure(config({1})), abi::net_ok);
+  ASSERT_EQ(pair_of(suite[0].frame()), 1U);
+  EXPECT_EQ(on_the_loop(), before);
 }
 
 TEST_P(NetRssTest, LongFramesAreMergedWhereTheyGo) {
