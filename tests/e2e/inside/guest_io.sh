@@ -3,7 +3,7 @@
 # In the testbed: boots the same Linux under one VMM after the other, again and again, with the same disk (a RAM disk, past the host's page cache) and the same
 # tap; prints "VMM NAME VALUE" for what the guest measures.
 # usage: guest_io.sh OUT SECONDS REPETITIONS VMM...     (OUT/guest holds the guest's files, OUT/modules brd; VMM: trivet or qemu; trivet-mmio and
-# trivet-pci, with =PROGRAM for another build of it; qemu-main without a thread for the disk, qemu-vhost with the network in the kernel)
+# trivet-pci, with =PROGRAM for another build of it; qemu with any of -uring, -threads (its aio=), -main (no thread for the disk), -packed (rings), -pci, -vhost)
 set -uo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/network.sh"
@@ -18,7 +18,7 @@ lines="quiet loglevel=1 8250.nr_uarts=1 trivet.script=guest_io trivet.seconds=$s
 mac=52:54:00:12:34:56
 
 vmm_command() {
-  local TRIVET_BIN=$TRIVET_BIN vhost=off disk=(-blockdev driver=host_device,filename=/dev/ram0,node-name=disk,cache.direct=on,aio=io_uring)
+  local TRIVET_BIN=$TRIVET_BIN
   case $1 in
     trivet | trivet-*)
       local transport=${1#trivet}
@@ -28,15 +28,19 @@ vmm_command() {
       linux_command "$out/guest/vmlinux" "$out/guest/initrd-tools" "$lines" --vcpu num=1 --platform "virtio=${transport:-auto}" \
         --block path=/dev/ram0,direct=on --net "tap=t0,mac=$mac" ;;
     qemu | qemu-*)
+      # The block device's queue on a thread of its own, as QEMU's manual advises, and aio=native: guest_io_bench.sh says why.
+      local machine=microvm aio=native block=virtio-blk-device,drive=disk net=virtio-net-device,netdev=net,mac=$mac vhost=off
+      [[ $1 != *-uring* ]] || aio=io_uring
+      [[ $1 != *-threads* ]] || aio=threads
       [[ $1 != *-vhost* ]] || vhost=on
-      # The block device's queue on a thread of its own, as QEMU's manual advises.
-      disk+=(-object iothread,id=thread)
-      device=virtio-blk-device,drive=disk
-      [[ $1 == *-main* ]] || device+=,iothread=thread
-      command=(qemu-system-x86_64 -M microvm,acpi=on,pit=off,pic=off,rtc=off -accel kvm -cpu host,arch-capabilities=off -smp 1 -m "$E2E_MEMORY" -nodefaults -no-user-config
+      [[ $1 != *-pci* ]] || machine+=,pcie=on block=${block/-device/-pci} net=${net/-device/-pci}
+      [[ $1 != *-packed* ]] || block+=,packed=on net+=,packed=on
+      [[ $1 == *-main* ]] || block+=,iothread=thread
+      command=(qemu-system-x86_64 -M "$machine,acpi=on,pit=off,pic=off,rtc=off" -accel kvm -cpu host,arch-capabilities=off -smp 1 -m "$E2E_MEMORY" -nodefaults -no-user-config
         -global virtio-mmio.force-legacy=false -display none -no-reboot -serial stdio -kernel "$out/guest/vmlinux" -initrd "$out/guest/initrd-tools"
-        -append "console=ttyS0 panic=1 $lines" "${disk[@]}" -device "$device"
-        -netdev "tap,id=net,ifname=t0,script=no,downscript=no,vhost=$vhost" -device "virtio-net-device,netdev=net,mac=$mac") ;;
+        -append "console=ttyS0 panic=1 $lines" -object iothread,id=thread
+        -blockdev "driver=host_device,filename=/dev/ram0,node-name=disk,cache.direct=on,aio=$aio" -device "$block"
+        -netdev "tap,id=net,ifname=t0,script=no,downscript=no,vhost=$vhost" -device "$net") ;;
     *) echo "no VMM $1" >&2; exit 2 ;;
   esac
 }
@@ -57,6 +61,6 @@ for ((i = 0; i < repetitions; i++)); do
       tail -n 20 /tmp/log /tmp/err >&2
       exit 1
     fi
-    sed -n "s/^guest: io \([a-z0-9-]* [0-9.]*\).*/$vmm \1/p" /tmp/log
+    sed -n "s|^guest: io \([a-z0-9-]* [0-9.]*\).*|$vmm \1|p" /tmp/log
   done
 done
