@@ -7,6 +7,7 @@
 #include <future>
 #include <gtest/gtest.h>
 #include <memory>
+#include <sched.h>
 #include <string>
 #include <sys/socket.h>
 #include <thread>
@@ -57,6 +58,16 @@ TEST(EventLoop, RunsWhatIsPostedOnItsThread) {
   ASSERT_TRUE(loop->start());
   EXPECT_NE(ran.get_future().get(), std::this_thread::get_id());
   EXPECT_EQ(loop->start().error().code(), Errc::bad_state);
+}
+
+TEST(EventLoop, IsABatchThreadUnlessTheProgramWasGivenAnotherPolicy) {
+  const int ours = ::sched_getscheduler(0);
+  auto loop = *EventLoop::create();
+  ASSERT_TRUE(loop->start());
+  int policy = -1;
+  loop->run_and_wait([&] { policy = ::sched_getscheduler(0); });
+  EXPECT_EQ(policy, ours == SCHED_OTHER ? SCHED_BATCH : ours);
+  EXPECT_EQ(::sched_getscheduler(0), ours) << "of this thread, which started it";
 }
 
 TEST(EventLoop, RunAndWaitFromOutsideFromInsideAndWhenStopped) {
