@@ -25,18 +25,19 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
   Result() noexcept  // NOLINT(modernize-use-equals-default)
       requires(holds<std::is_default_constructible>) {}
   Result(const Result& other) requires(holds<std::is_copy_constructible>)
-      : Base(other.has_value() ? value_of(other) : Base(tl::unexpect, other.error())) {}
-  Result(Result&& other) noexcept
-      : Base(other.has_value() ? value_of(std::move(other)) : Base(tl::unexpect, other.error())) {}
+      : Base(other.has_value() ? value_of(other) : failure(other.error())) {}
+  Result(Result&& other) noexcept : Base(other.has_value() ? value_of(std::move(other)) : failure(other.error())) {}
   Result& operator=(const Result& other) = default;
   Result& operator=(Result&& other) noexcept = default;
   ~Result() = default;
   // NOLINTNEXTLINE(google-explicit-constructor): an Error is returned as it stands.
-  Result(const Error& error) : Base(tl::unexpect, error) {}
+  Result(const Error& error) : Base(failure(error)) {}
   // NOLINTNEXTLINE(google-explicit-constructor): results of and_then, map, or_else fit back in.
   Result(Base&& other) : Base(std::move(other)) {}
 
  private:
+  /// Apart, so that the way of a value is short and the pages that it is on are few.
+  [[gnu::cold, gnu::noinline]] static Base failure(const Error& error) { return Base(tl::unexpect, error); }
   template <class Other>
   [[gnu::always_inline]] static Base value_of(Other&& other) {
     if constexpr (std::is_void_v<T>) {
