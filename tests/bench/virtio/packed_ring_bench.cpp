@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 // The packed ring, each operation beside its floor, as split_ring_bench.cpp. The floor copies descriptors out, and
 // keeps what each chain takes of the ring, for a chain that ends before an older one may have that one's place
-// overwritten (virtio 1.2, 2.8.2). The table of bars has none for packed rings: the ratio is
-// printed alone.
+// overwritten (virtio 1.2, 2.8.2). The table of bars has none for packed rings: the ratio is printed alone.
 
 #include <array>
 #include <benchmark/benchmark.h>
