@@ -68,7 +68,7 @@ class GrantMapper final : public PageMapper {
     while (left > 1) {
       const std::uint32_t half = left / 2;
       int half_failed = 0;
-      const auto probe = try_map(first, request.first(half + header), permission, half_failed);
+      auto probe = try_map(first, request.first(half + header), permission, half_failed);
       if (!probe && half_failed == 0) return probe;
       if (probe) {
         unmap(*probe);

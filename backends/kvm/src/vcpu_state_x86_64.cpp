@@ -181,7 +181,7 @@ Result<void> KvmVcpu::write_tsc_frequency(std::uint32_t khz) {
 }
 
 Result<void> KvmVcpu::write_cpuid_entries(std::span<const CpuidEntry> entries) {
-  const auto written = write_cpuid(fd(), entries);
+  auto written = write_cpuid(fd(), entries);
   if (!written && written.error().code() == Errc::invalid_argument && progress_.ran) {
     return Error(Errc::bad_state, "set CPUID", "the vCPU has run; KVM takes no other CPUID then");
   }

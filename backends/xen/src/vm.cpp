@@ -142,7 +142,7 @@ Result<void> XenVm::resume() {
   }
   runner_->forget_end();
   context_.phase = Phase::running;
-  const auto going = context_.domctl->unpause(context_.domain);
+  auto going = context_.domctl->unpause(context_.domain);
   if (!going) context_.phase = Phase::paused;
   return going;
 }

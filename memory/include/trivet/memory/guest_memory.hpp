@@ -220,7 +220,11 @@ inline Result<T> GuestMemory::load(GuestAddress at, std::memory_order order) con
   const Entry* entry = find_entry(at);
   // Regions are page aligned: what is aligned and starts inside ends inside.
   if (entry == nullptr || !at.is_aligned(sizeof(T))) [[unlikely]] {
-    if constexpr (maps_on_demand) return load_mapped<T>(at, order);
+    if constexpr (maps_on_demand) {
+      // Not handed on as it stands: the Result of a hit would have to lie in memory, too.
+      TRIVET_ASSIGN(const T value, load_mapped<T>(at, order));
+      return value;
+    }
     return scalar_refusal(at, sizeof(T), Permission::read);
   }
   return load_at<T>(entry->host + (at.value - entry->start), order);
@@ -230,7 +234,10 @@ template <Scalar T>
 inline Result<void> GuestMemory::store(GuestAddress at, T value, std::memory_order order) const noexcept {
   const Entry* entry = find_entry(at);
   if (entry == nullptr || !entry->writable || !at.is_aligned(sizeof(T))) [[unlikely]] {
-    if constexpr (maps_on_demand) return store_mapped<T>(at, value, order);
+    if constexpr (maps_on_demand) {
+      TRIVET_TRY(store_mapped<T>(at, value, order));
+      return {};
+    }
     return scalar_refusal(at, sizeof(T), Permission::write);
   }
   const std::uint64_t offset = at.value - entry->start;
