@@ -8,8 +8,8 @@ namespace trivet::test {
 
 /// The homes that a device's tests run in, and the rings that its driver takes there: split ones unless said.
 enum class Home { mmio, pci, mmio_packed, pci_packed_in_order, vhost_user, vhost_user_packed };
-inline constexpr std::array all_homes{Home::mmio, Home::pci, Home::mmio_packed, Home::pci_packed_in_order,
-                                      Home::vhost_user};
+inline constexpr std::array all_homes{
+    Home::mmio, Home::pci, Home::mmio_packed, Home::pci_packed_in_order, Home::vhost_user, Home::vhost_user_packed};
 /// For what a driver can do with a split ring only.
 inline constexpr std::array split_homes{Home::mmio, Home::pci, Home::vhost_user};
 /// And with a packed one.
