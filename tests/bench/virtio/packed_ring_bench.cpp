@@ -14,6 +14,7 @@
 #include <trivet/memory/access.hpp>
 #include <trivet/test/driver.hpp>
 #include <trivet/test/floor_report.hpp>
+#include <trivet/test/require.hpp>
 #include <trivet/virtio/buffers.hpp>
 
 namespace {
@@ -23,13 +24,10 @@ using namespace trivet::virtio;
 using memory::load_at;
 using memory::store_at;
 using test::Driver;
+using test::require;
 using test::TestGuest;
 
 constexpr std::uint16_t queue_size = 256;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 constexpr std::uint16_t mark_of(std::uint16_t place) {
   return (place & abi::packed_wrap) != 0 ? abi::packed_desc_f_avail : abi::packed_desc_f_used;

@@ -13,6 +13,7 @@
 #include <trivet/memory/region.hpp>
 #include <trivet/test/driver.hpp>
 #include <trivet/test/floor_report.hpp>
+#include <trivet/test/require.hpp>
 #include <trivet/virtio/queue.hpp>
 
 namespace trivet::bench {
@@ -22,14 +23,11 @@ using memory::load_at;
 using memory::load_unaligned_at;
 using memory::store_at;
 using test::Driver;
+using test::require;
 using test::TestGuest;
 
 constexpr std::uint16_t queue_size = 256;
 constexpr std::uint16_t mask = queue_size - 1;
-
-inline void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 /// A full ring of equal chains. The driver then only moves its index on: the same chains are available again.
 struct Ring {

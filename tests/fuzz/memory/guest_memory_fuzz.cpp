@@ -2,25 +2,22 @@
 // Any regions, any accesses, against a model that holds each byte by itself.
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <fuzzer/FuzzedDataProvider.h>
 #include <limits>
 #include <memory>
 #include <vector>
 
 #include <trivet/memory/memory_map.hpp>
+#include <trivet/test/require.hpp>
 
 namespace {
 
 using namespace trivet;
 using namespace trivet::memory;
+using test::require;
 
 constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 /// The same memory, the slow and plain way.
 class Model {

@@ -2,26 +2,23 @@
 // What a guest maps and unmaps for a device, and what the device accesses, against a table of every address.
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <fuzzer/FuzzedDataProvider.h>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include <trivet/memory/iommu.hpp>
+#include <trivet/test/require.hpp>
 
 namespace {
 
 using namespace trivet;
 using namespace trivet::memory;
+using test::require;
 
 constexpr std::uint64_t io_space = 96;                         // I/O addresses, from `io_base`
 constexpr std::uint64_t io_base = 0xffff'ffff'ffff'ffc0 - 32;  // so that some lie beyond the end of the address space
 constexpr std::uint64_t memory_size = 4096;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 /// The guest's tables: an address at a time.
 class Model final : public IoTranslator {

@@ -2,27 +2,24 @@
 // A guest that gives, narrows and takes back its pages between the accesses to them. What is allowed is done, on the
 // right bytes; the rest is an error; what is mapped stays bounded; nothing stays mapped at the end.
 #include <algorithm>
-#include <cstdlib>
 #include <fuzzer/FuzzedDataProvider.h>
 #include <memory>
 #include <vector>
 
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/test/fake_pages.hpp>
+#include <trivet/test/require.hpp>
 
 namespace {
 
 using namespace trivet;
 using namespace trivet::memory;
 using test::FakePages;
+using test::require;
 
 constexpr std::uint64_t page = 4096;
 constexpr std::uint32_t page_count = 24;
 constexpr std::uint64_t base = std::uint64_t{1} << 63;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 class Guest {
  public:

@@ -4,23 +4,20 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <span>
 
 #include <trivet/core/io_handler.hpp>
 #include <trivet/mshv/emulator/emulator.hpp>
+#include <trivet/test/require.hpp>
 
 namespace {
 
 namespace emu = trivet::mshv::emulator;
+using trivet::test::require;
 
 constexpr std::uint64_t memory_size = 0x10000;  // and so four bits of a page number
 constexpr std::uint64_t device_at = 0x4000, device_end = 0x6000, rom_at = 0x7000, rom_end = 0x8000;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 class Input {
  public:

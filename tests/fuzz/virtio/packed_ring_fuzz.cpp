@@ -3,7 +3,6 @@
 // its promises. The chains of a packed ring are held against a model that reads the ring at the pop, word by word as
 // the specification says (virtio 1.2, 2.8).
 #include <algorithm>
-#include <cstdlib>
 #include <fuzzer/FuzzedDataProvider.h>
 #include <memory>
 #include <optional>
@@ -12,6 +11,7 @@
 #include <trivet/memory/mapping.hpp>
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/memory/region.hpp>
+#include <trivet/test/require.hpp>
 #include <trivet/virtio/buffers.hpp>
 #include <trivet/virtio/queue.hpp>
 
@@ -20,17 +20,12 @@ namespace {
 using namespace trivet;
 using namespace trivet::virtio;
 using memory::GuestMemory;
+using test::require;
+using test::require_guest;
 
 constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t ram_size = 8 * page;
 constexpr GuestRange extra{{ram_size}, page};  // comes and goes
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-void require_guest(const Error& error) {
-  require(error.blame() == Blame::guest && !error.detail().empty());
-}
 
 /// One chain of the ring, as it stands there.
 struct ModelChain {

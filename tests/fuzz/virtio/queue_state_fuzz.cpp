@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 // A queue's state from any text: it is refused, or says the same when it is written and read again, and a queue made
 // from it keeps to its memory.
-#include <cstdlib>
 #include <string_view>
 
 #include <trivet/memory/mapping.hpp>
 #include <trivet/memory/memory_map.hpp>
 #include <trivet/memory/region.hpp>
+#include <trivet/test/require.hpp>
 #include <trivet/virtio/queue_state.hpp>
 
 using namespace trivet;
-
-static void require(bool holds) {
-  if (!holds) std::abort();
-}
+using test::require;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(data, data + size);

@@ -2,37 +2,28 @@
 // A hostile driver, a device that does whatever it may: the queue keeps its promises. The chains are walked against a
 // model that follows the specification word by word.
 #include <algorithm>
-#include <array>
-#include <cstdlib>
 #include <fuzzer/FuzzedDataProvider.h>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include <trivet/memory/memory_map.hpp>
+#include <trivet/test/require.hpp>
+#include <trivet/virtio/buffers.hpp>
 #include <trivet/virtio/queue.hpp>
-#include <trivet/virtio/reader.hpp>
-#include <trivet/virtio/writer.hpp>
 
 namespace {
 
 using namespace trivet;
 using namespace trivet::virtio;
 using memory::GuestMemory;
+using test::require;
+using test::require_guest;
 
 constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t ram_size = 8 * page;
 constexpr GuestRange extra{{ram_size}, page};  // adjacent, comes and goes
 constexpr std::uint64_t rom = 16 * page;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-/// A guest's fault, and no other.
-void require_guest(const Error& error) {
-  require(error.blame() == Blame::guest && !error.detail().empty());
-}
 
 /// virtio 1.2, 2.7.5, in the plainest way: the buffers, or nothing if a rule is broken.
 std::optional<std::vector<Descriptor>> model_walk(const GuestMemory& memory, const QueueConfig& config,
@@ -214,12 +205,11 @@ class Machine {
     require(chain.id() < config.size);
     chains.push_back(chain.id());
     walk(chain);
-    read(chain);
-    write(chain);
   }
 
   void walk(Chain chain) {
     const auto expected = model_walk(chain.memory(), config, chain.id());
+    require(Buffers::create(chain).has_value() == expected.has_value());
     std::vector<Descriptor> got;
     for (;;) {
       const auto next = chain.next();
@@ -232,52 +222,6 @@ class Machine {
       require(got.size() <= config.size);
     }
     require(expected && got == *expected);
-  }
-
-  static void check(const Chain& chain, std::span<const memory::Slice> runs, std::uint64_t size) {
-    std::uint64_t sum = 0;
-    for (const auto& run : runs) {
-      const auto& regions = chain.memory().regions();
-      require(std::any_of(regions.begin(), regions.end(), [&](const auto& r) {
-        return run.host() >= r->host() && run.host() + run.size() <= r->host() + r->range().size;
-      }));
-      sum += run.size();
-    }
-    require(sum == size);
-  }
-
-  void read(const Chain& chain) {
-    auto reader = Reader::create(chain);
-    if (!reader) return require_guest(reader.error());
-    const auto some = input.ConsumeIntegralInRange<std::uint64_t>(0, 80);
-    std::array<std::byte, 80> bytes{};
-    const std::uint64_t before = reader->left();
-    if (input.ConsumeBool()) {
-      auto part = reader->take(some);
-      require(part.has_value() == (some <= before));
-      if (!part) return require_guest(part.error());
-      require(part->left() == some && reader->left() == before - some);
-      if (auto got = part->read(std::span(bytes).first(some)); !got) require_guest(got.error());
-    }
-    std::array<memory::Slice, 20> runs;
-    const auto left = std::min<std::uint64_t>(reader->left(), 4096);
-    const auto count = reader->slices(left, runs);
-    if (count) return check(chain, std::span(runs).first(*count), left);
-    if (count.error().code() != Errc::limit) require_guest(count.error());
-  }
-
-  void write(const Chain& chain) {
-    auto writer = Writer::create(chain);
-    if (!writer) return require_guest(writer.error());
-    // Nobody promises that buffers do not lie over the ring: only small writes, so that later steps stay interesting.
-    const auto some = input.ConsumeIntegralInRange<std::uint64_t>(0, 80);
-    const std::uint64_t before = writer->left();
-    std::array<std::byte, 80> bytes{};
-    const auto wrote =
-        input.ConsumeBool() ? writer->write(std::span(bytes).first(some)) : writer->fill(some, std::byte{0x5a});
-    if (!wrote) return require_guest(wrote.error());
-    require(writer->written() == some && writer->left() == before - some);
-    if (auto skipped = writer->skip(writer->left()); !skipped) require_guest(skipped.error());
   }
 
   void give_back() {

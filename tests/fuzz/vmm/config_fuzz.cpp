@@ -2,21 +2,18 @@
 // A configuration from anyone: the first byte chooses JSON, one option group, or a whole command line.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <trivet/test/require.hpp>
 #include <trivet/vmm/config.hpp>
 #include <trivet/vmm/run_options.hpp>
 
 namespace {
 
+using trivet::test::require;
 using trivet::vmm::Config;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 /// An error is one short line; a valid configuration keeps its bounds.
 template <class Outcome>

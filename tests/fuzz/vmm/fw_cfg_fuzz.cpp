@@ -4,26 +4,23 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
 
 #include <trivet/memory/mapping.hpp>
 #include <trivet/memory/memory_map.hpp>
+#include <trivet/test/require.hpp>
 #include <trivet/vmm/acpi_fixed_hardware.hpp>
 #include <trivet/vmm/fw_cfg.hpp>
 
 namespace {
 
 using namespace trivet;
+using test::require;
 
 constexpr std::uint64_t ram = 0x10000;
 constexpr std::uint16_t item = 0x1000;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 std::vector<std::byte> content() {
   std::vector<std::byte> bytes(300);

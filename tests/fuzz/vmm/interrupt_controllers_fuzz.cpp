@@ -4,11 +4,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
 
+#include <trivet/test/require.hpp>
 #include <trivet/vmm/ioapic.hpp>
 #include <trivet/vmm/pic.hpp>
 #include <trivet/vmm/pit.hpp>
@@ -17,10 +17,7 @@ namespace {
 
 using namespace trivet;
 using namespace trivet::vmm;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
+using test::require;
 
 struct Route final : MsiRoute {
   Result<void> signal() noexcept override { return {}; }

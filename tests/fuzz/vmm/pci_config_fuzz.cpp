@@ -6,13 +6,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
 
+#include <trivet/test/require.hpp>
 #include <trivet/test/table_vm.hpp>
 #include <trivet/virtio/pci/config_space.hpp>
 #include <trivet/vmm/bus_io.hpp>
@@ -22,10 +22,7 @@
 namespace {
 
 using namespace trivet;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
+using test::require;
 
 /// Checks that it is reached only where it said that it is.
 class Target final : public pci::Function {

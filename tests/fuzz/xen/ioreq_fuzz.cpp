@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 // Any 32 bytes as a request, any 16 as buffered ones: refused, or served by accesses that keep the handler's contract,
 // with an answer of the element's size.
-#include <cstdlib>
 #include <cstring>
+
+#include <trivet/test/require.hpp>
 
 #include "ioreq.hpp"
 
 namespace {
 
 using namespace trivet;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
+using test::require;
 
 struct Checker final : IoHandler {
   std::uint64_t accesses = 0;

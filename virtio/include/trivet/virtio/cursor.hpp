@@ -94,7 +94,7 @@ class Cursor {
   }
 
   bool pass(std::uint64_t bytes) noexcept {
-    at_ += bytes;  // may wrap: then nothing is left of the buffer, or memory refuses it
+    at_ += bytes;  // may wrap: then the buffer goes on at address 0, and every access is checked by itself
     buffer_left_ -= static_cast<std::uint32_t>(bytes);
     return true;
   }
