@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# Linux's own driver and the balloon: what it inflates leaves the host's memory, statistics follow, it deflates; reported free pages come by themselves.
+# Linux's own driver and the balloon: what it inflates leaves the host's memory, statistics follow, it deflates; a guest that runs out of
+# memory takes back what it needs, and nothing in it is killed; reported free pages come by themselves.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 need_guest
@@ -23,13 +24,19 @@ check "statistics: the whole memory" near "$(value total "$said")" $((320 * mib)
 check "statistics: less is free while it is inflated" near $(($(value free_before "$said") - $(value free_inflated "$said"))) $((176 * mib)) $((2 * mib))
 check "statistics: and as much as before in the end" near "$(value free_deflated "$said")" "$(value free_before "$said")" $((2 * mib))
 check "all of it was taken back" at_least "$(value deflated_pages "$said")" $((176 * 256))
+check "hungry: the guest has less than it will use" at_least 120 "$(sed -nE 's/^guest: balloon: ([0-9]+) MiB left.*/\1/p' "$out/hungry.log")"
+check "hungry: it ended well" is "$(cat "$out/hungry.status")" 0
+check "hungry: it got 160 MiB" has '^guest: balloon: 160 MiB used beside it' "$out/hungry.log"
+check "hungry: nothing was killed for it" has '^guest: balloon: killed for memory: 0' "$out/hungry.log"
+check "hungry: the balloon gave 40 MiB or more, unasked" at_least $((176 * 256 - $(value left "$out/hungry.out"))) $((40 * 256))
+check "hungry: and kept the rest" at_least "$(value left "$out/hungry.out")" 256
 check "reporting: it ended well" is "$(cat "$out/report.status")" 0
 check "reporting: 64 MiB or more came without a balloon" at_least "$(value released "$out/report.out")" $((64 * 256))
 check "reporting: nothing was inflated" is "$(value inflated "$out/report.out")" 0
-for run in inflate report; do
+for run in inflate hungry report; do
   check "$run: nothing failed in the guest" hasnt 'guest: FAIL|Oops|Call Trace|Kernel panic' "$out/$run.log"
   check "$run: nothing on stderr" is "$(cat "$out/$run.err")" ""
 done
-cat "$said" "$out/report.out"
-[ "$failed" = 0 ] || for run in inflate report; do show "$out/$run.log"; show "$out/$run.err"; done
+cat "$said" "$out/hungry.out" "$out/report.out"
+[ "$failed" = 0 ] || for run in inflate hungry report; do show "$out/$run.log"; show "$out/$run.err"; done
 finish

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-// A machine with a balloon, as a program that embeds one has it: the options of `trivet run`, a guest that says in the
-// serial port's file that it is idle, and then its balloon is inflated and deflated. Prints what was seen:
-//   before=KIB inflated=KIB deflated_pages=N total=BYTES free_before=BYTES free_inflated=BYTES free_deflated=BYTES ...
-// KIB: this process's anonymous memory. Or, with free_page_reporting, waits for reports and prints reported=PAGES.
+// A machine with a balloon, as a program that embeds one has it: the options of `trivet run`, and a guest that says in
+// the serial port's file that its memory was used once. Prints what was seen then:
+//   inflate: the balloon is inflated and deflated; before=KIB inflated=KIB deflated_pages=N total=BYTES
+//            free_before=BYTES free_inflated=BYTES free_deflated=BYTES ... KIB: this process's anonymous memory
+//   hungry: it is inflated, and the guest uses more than it has left; left=PAGES in the balloon after that
+//   report: the guest reports what is free; reported=PAGES ...
 
 #include <chrono>
 #include <cstdio>
@@ -79,6 +81,16 @@ int play(virtio::Balloon& balloon, unsigned target_mib) {
   return 0;
 }
 
+int let_it_hunger(virtio::Balloon& balloon, unsigned target_mib, const std::string& serial) {
+  if (const auto set = balloon.set_target(target_mib); !set) return fail(to_string(set.error()).c_str());
+  if (!wait_for([&] { return balloon.counts().inflated >= std::uint64_t{target_mib} * 256; })) {
+    return fail("the guest does not inflate");
+  }
+  if (!wait_for([&] { return file_has(serial, "killed for memory"); })) return fail("the guest does not use memory");
+  std::printf("left=%lu\n", static_cast<unsigned long>(balloon.actual_pages()));
+  return 0;
+}
+
 int wait_for_reports(virtio::Balloon& balloon) {
   if (!wait_for([&] { return balloon.counts().reported >= 64 * 256; })) return fail("the guest reports no free pages");
   std::printf("reported=%lu released=%lu inflated=%lu\n", static_cast<unsigned long>(balloon.counts().reported),
@@ -90,8 +102,10 @@ int wait_for_reports(virtio::Balloon& balloon) {
 }  // namespace
 
 int main(int count, char** words) {
-  if (count < 2) return fail("usage: balloon_machine TARGET_MIB OPTION-OF-RUN...");
-  const auto options = vmm::parse_run_options(std::vector<std::string>(words + 2, words + count));
+  if (count < 3) return fail("usage: balloon_machine inflate|hungry|report TARGET_MIB OPTION-OF-RUN...");
+  const std::string what = words[1];
+  const auto target_mib = static_cast<unsigned>(std::stoul(words[2]));
+  const auto options = vmm::parse_run_options(std::vector<std::string>(words + 3, words + count));
   if (!options) return fail(to_string(options.error()).c_str());
   const auto registry = vmm::find_backends();
   auto machine = vmm::Machine::create(options->config, registry, {});
@@ -99,13 +113,16 @@ int main(int count, char** words) {
   auto* const balloon = (*machine)->balloon();
   if (balloon == nullptr) return fail("give it --balloon");
   if (const auto started = (*machine)->start(); !started) return fail(to_string(started.error()).c_str());
+  const std::string& serial = options->config.serial.output;
   int status = 0;
-  if (!wait_for([&] { return file_has(options->config.serial.output, "TRIVET-DONE idle"); })) {
+  if (!wait_for([&] { return file_has(serial, "MiB used and freed"); })) {
     status = fail("the guest does not come up");
-  } else if (options->config.balloon->free_page_reporting) {
-    status = wait_for_reports(*balloon);
+  } else if (what == "inflate") {
+    status = play(*balloon, target_mib);
+  } else if (what == "hungry") {
+    status = let_it_hunger(*balloon, target_mib, serial);
   } else {
-    status = play(*balloon, static_cast<unsigned>(std::stoul(words[1])));
+    status = wait_for_reports(*balloon);
   }
   (*machine)->stop();
   (void)(*machine)->wait();
