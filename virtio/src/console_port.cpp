@@ -211,8 +211,13 @@ void ConsolePort::input_ended() noexcept {
 
 Result<More> ConsolePort::receive() {
   auto& queue = *queues_[receives];
-  queue.disable_kicks();  // buffers wait for bytes, not the other way round
+  queue.disable_kicks();           // buffers wait for bytes, not the other way round
+  unsigned chains = queue.size();  // some take nothing
   while (input_.size() != 0 && takes_input()) {
+    if (chains-- == 0) {
+      publish(queue);
+      return More::yes;
+    }
     TRIVET_ASSIGN(auto chain, queue.pop());
     if (!chain) {
       if (queue.enable_kicks()) continue;
@@ -245,9 +250,10 @@ Result<More> ConsolePort::transmit() {
   auto& queue = *queues_[transmits];
   queue.disable_kicks();
   if (watches_->writing) return More::no;
-  for (std::size_t moved = 0; moved < budget;) {
+  unsigned chains = queue.size();  // some hold nothing
+  for (std::size_t moved = 0; moved < budget && chains != 0;) {
     const auto before = output_.size();
-    const auto filled = fill_output();
+    const auto filled = fill_output(chains);
     moved += std::max<std::size_t>(output_.size() - before, 1);
     const bool taken = drain_output();
     if (!filled || !taken) {
@@ -263,9 +269,9 @@ Result<More> ConsolePort::transmit() {
   return More::yes;
 }
 
-Result<bool> ConsolePort::fill_output() {
+Result<bool> ConsolePort::fill_output(unsigned& chains) {
   auto& queue = *queues_[transmits];
-  while (output_.end < buffer_size) {
+  while (output_.end < buffer_size && chains != 0) {
     if (!transmission_) {
       TRIVET_ASSIGN(const auto chain, queue.pop());
       if (!chain) return false;
@@ -279,6 +285,7 @@ Result<bool> ConsolePort::fill_output() {
     if (rest.left() == 0) {
       const auto chain = std::exchange(transmission_, std::nullopt)->chain;
       TRIVET_TRY(queue.push_used(chain, 0));
+      --chains;
     }
   }
   return true;

@@ -100,8 +100,9 @@ class ConsolePort {
   Result<void> watch();
   Result<More> receive();
   Result<More> transmit();
-  /// Takes from the queue what the buffer holds. False when the queue has nothing more.
-  Result<bool> fill_output();
+  /// Takes from the queue what the buffer holds, at most so many chains, fewer of which are left then. False when the
+  /// queue has nothing more.
+  Result<bool> fill_output(unsigned& chains);
   /// Writes out what the buffer has; false when the descriptor takes no more now.
   bool drain_output() noexcept;
   void wait_to_write();
