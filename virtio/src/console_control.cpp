@@ -72,13 +72,14 @@ Result<More> ConsoleControl::tell() {
   if (!to_driver_) return More::no;
   to_driver_->disable_kicks();  // buffers wait for news, not the other way round
   Result<bool> told = true;
+  unsigned budget = to_driver_->size();  // some buffers hold nothing
   for (const auto& port : ports_) {
     port->catch_up();
-    while (told && *told && port->news() != 0) told = tell_one(*port);
+    for (; told && *told && port->news() != 0 && budget != 0; --budget) told = tell_one(*port);
   }
   publish(*to_driver_);
   if (!told) return told.error();
-  return More::no;
+  return budget != 0 ? More::no : More::yes;
 }
 
 Result<bool> ConsoleControl::tell_one(ConsolePort& port) {
@@ -122,9 +123,8 @@ Result<More> ConsoleControl::listen() {
     TRIVET_TRY(queue.push_used(chain->id(), 0));
   }
   publish(queue);
-  const auto told = tell();
-  if (!told) return told.error();
-  return more;
+  TRIVET_ASSIGN(const auto told, tell());
+  return told == More::yes ? told : more;
 }
 
 void ConsoleControl::heard(const abi::ConsoleControl& message) noexcept {

@@ -18,6 +18,7 @@
 #include <trivet/memory/access.hpp>
 #include <trivet/test/driver.hpp>
 #include <trivet/test/temp_file.hpp>
+#include <trivet/virtio/abi/console.hpp>
 #include <trivet/virtio/abi/vsock.hpp>
 #include <trivet/virtio/balloon.hpp>
 #include <trivet/virtio/block.hpp>
@@ -70,6 +71,8 @@ struct Subject {
   std::uint16_t queue;
   std::function<std::unique_ptr<virtio::Device>(const TempFile&)> make;
   std::function<std::vector<Driver::Buffer>(TestGuest&)> chain;
+  std::uint64_t features = 0;
+  std::function<void(virtio::Device&, TestGuest&)> prepare = {};  // once the queue is there
 };
 
 Driver::Buffer out(TestGuest& guest, ConstBytes content) {
@@ -103,6 +106,22 @@ const std::array subjects{
               return *virtio::Console::create({.input_fd = pair[0]});
             },
             [](TestGuest& guest) { return std::vector{out(guest, zeros)}; }},
+    Subject{"console_control", abi::console_control_receive_queue,
+            [](const TempFile& file) {
+              return *virtio::Console::create({.ports = {{.name = "agent", .socket = file.path() + ".port"}}});
+            },
+            [](TestGuest& guest) { return std::vector{room(guest, 1)}; }, abi::console_f_multiport,
+            [](virtio::Device& device, TestGuest& guest) {
+              abi::ConsoleControl ready{};
+              ready.event = abi::console_device_ready;
+              ready.value = 1;
+              Driver driver(guest, 4);
+              ASSERT_TRUE(driver.add({out(guest, std::as_bytes(std::span(&ready, 1)))}));
+              auto config = driver.config();
+              config.index = abi::console_control_transmit_queue;
+              ASSERT_TRUE(device.start_queue(*virtio::Queue::create(config, guest.map())));
+              ASSERT_TRUE(device.process(config.index));
+            }},
     Subject{"net", 1,
             [](const TempFile&) {
               return *virtio::Net::create(std::make_unique<Sink>(), {.mac = {{0x52, 0x54, 0, 1, 2, 3}}});
@@ -128,8 +147,9 @@ struct KickCost : ::testing::TestWithParam<Subject> {
     for (int i = 0; i < ring_size; ++i) EXPECT_TRUE(driver.add_indirect(chain));
     auto config = driver.config();
     config.index = GetParam().queue;
-    EXPECT_TRUE(device->activate({abi::f_version_1, &notifier, loop.get_executor()}));
+    EXPECT_TRUE(device->activate({abi::f_version_1 | GetParam().features, &notifier, loop.get_executor()}));
     EXPECT_TRUE(device->start_queue(*virtio::Queue::create(config, guest.map())));
+    if (GetParam().prepare) GetParam().prepare(*device, guest);
   }
   ~KickCost() override { device->reset(); }
 
