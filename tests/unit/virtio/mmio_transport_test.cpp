@@ -20,15 +20,7 @@ struct MmioTransport : ::testing::Test {
     bench = std::make_unique<MmioBench>(std::move(device), doorbells);
   }
 
-  /// Sends "ping" and gives what came back.
-  std::string ping(unsigned queue = 0) {
-    const auto out = bench->guest.allocate(4);
-    auto& driver = bench->queue(queue);
-    driver.add({{bench->guest.place("ping"), 4, false}, {out, 4, true}});
-    bench->kick(queue);  // the echo device never asks for it anew
-    const auto used = bench->wait_used(queue);
-    return used ? bench->guest.text(out, used->written) : "nothing";
-  }
+  std::string ping(unsigned queue = 0) { return test::ping(*bench, queue); }
 
   EchoDevice* echo = nullptr;
   std::unique_ptr<MmioBench> bench;

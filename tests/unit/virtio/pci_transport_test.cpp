@@ -37,18 +37,8 @@ struct PciTransport : ::testing::Test {
     echo = device.get();
     bench = std::make_unique<PciBench>(std::move(device), doorbells, false, intx);
   }
-  /// Makes "ping" available and gives where the answer goes.
-  GuestAddress offer_ping(unsigned queue) {
-    const auto out = bench->guest.allocate(4);
-    bench->queue(queue).add({{bench->guest.place("ping"), 4, false}, {out, 4, true}});
-    return out;
-  }
-  std::string ping(unsigned queue = 0) {
-    const auto out = offer_ping(queue);
-    bench->kick(queue);  // the echo device never says that it wants none
-    const auto used = bench->wait_used(queue);
-    return used ? bench->guest.text(out, used->written) : "nothing";
-  }
+  GuestAddress offer_ping(unsigned queue) { return test::offer_ping(*bench, queue); }
+  std::string ping(unsigned queue = 0) { return test::ping(*bench, queue); }
 
   EchoDevice* echo = nullptr;
   std::unique_ptr<PciBench> bench;

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <string>
 
+#include <trivet/test/device_bench.hpp>
 #include <trivet/virtio/config_space.hpp>
 #include <trivet/virtio/device.hpp>
 #include <trivet/virtio/reader.hpp>
@@ -83,5 +85,19 @@ class EchoDevice final : public virtio::Device {
   virtio::Activation activation;
   std::array<std::optional<virtio::Queue>, 2> queues;
 };
+
+/// Makes "ping" available to an echo device and gives where the answer goes.
+inline GuestAddress offer_ping(DeviceBench& bench, unsigned queue) {
+  const auto out = bench.guest.allocate(4);
+  bench.queue(queue).add({{bench.guest.place("ping"), 4, false}, {out, 4, true}});
+  return out;
+}
+/// Sends "ping" and gives what came back.
+inline std::string ping(DeviceBench& bench, unsigned queue) {
+  const auto out = offer_ping(bench, queue);
+  bench.kick(queue);  // the echo device never says that it wants none
+  const auto used = bench.wait_used(queue);
+  return used ? bench.guest.text(out, used->written) : "nothing";
+}
 
 }  // namespace trivet::test

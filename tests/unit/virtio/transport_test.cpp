@@ -23,14 +23,7 @@ struct Transport : ::testing::TestWithParam<Home> {
     echo = device.get();
     bench = make_bench(GetParam(), std::move(device));
   }
-  /// Sends "ping" and gives what came back.
-  std::string ping(unsigned queue = 0) {
-    const auto out = bench->guest.allocate(4);
-    bench->queue(queue).add({{bench->guest.place("ping"), 4, false}, {out, 4, true}});
-    bench->kick(queue);  // the echo device never says that it wants none
-    const auto used = bench->wait_used(queue);
-    return used ? bench->guest.text(out, used->written) : "nothing";
-  }
+  std::string ping(unsigned queue = 0) { return test::ping(*bench, queue); }
 
   EchoDevice* echo = nullptr;
   std::unique_ptr<DeviceBench> bench;
