@@ -69,11 +69,20 @@ void become_kicker() {
   if (one_processor()) (void)::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &urgent);
 }
 
-// A wait that differs from kick to kick, so that they land before the run, on its way in, and inside the guest. With
-// one processor the runner moves only while this thread sleeps. A guest that runs by itself is not what a kick meets,
-// only the runner's loop is; it gets the processor once in a while, and keeps it for a slice of its hypervisor's.
-void wait_a_little(int i, bool guest_apart) {
-  if (guest_apart && i % 64 != 1) return;
+// Until the guest has counted on, or the runner has failed. Sleeps, so that the guest gets the processor.
+void await_guest(Machine& machine, const std::atomic<int>& ended) {
+  const std::atomic_ref count(machine.mailbox().count);
+  const auto before = count.load();
+  while (count.load() == before && ended.load() >= 0) std::this_thread::sleep_for(std::chrono::microseconds(20));
+}
+
+// A wait that differs from kick to kick, so that they land before the run, on its way in, and inside the guest: there
+// for certain once in 64, as on a fast machine all others may come before it. With one processor the runner moves only
+// while this thread sleeps. A guest that runs by itself is not what a kick meets, only the runner's loop is; it gets
+// the processor once in 64 kicks, and keeps it for a slice of its hypervisor's.
+void wait_a_little(int i, Machine& machine, const std::atomic<int>& ended, bool guest_apart) {
+  if (i % 64 == 1) return await_guest(machine, ended);
+  if (guest_apart) return;
   if (one_processor()) {
     if (i % 4 != 0) std::this_thread::sleep_for(std::chrono::microseconds(i * 7 % 90));
     return;
@@ -116,7 +125,7 @@ Outcome kick_stress(trivet::Hypervisor& hypervisor) {
   });
   become_kicker();
   for (int i = 1; i <= kicks; ++i) {
-    wait_a_little(i, apart);
+    wait_a_little(i, *machine, ended, apart);
     machine->runner().kicker().kick();
     await(ended, i);
     if (ended.load() != i) break;
@@ -127,7 +136,6 @@ Outcome kick_stress(trivet::Hypervisor& hypervisor) {
   runner.join();
   CONFORM_STEP(outcome);
   CONFORM(counted == kicks, "{} runs ended for {} kicks", counted, kicks);
-  CONFORM(machine->mailbox().count != 0, "the guest never ran");
   return passed(fmt::format("{} kicks, none lost", kicks));
 }
 
@@ -154,7 +162,7 @@ Outcome kick_signal(trivet::Hypervisor& hypervisor) {
   const auto runner_thread = runner.native_handle();
   become_kicker();
   for (int i = 1; i <= signal_kicks; ++i) {
-    wait_a_little(i, apart);
+    wait_a_little(i, *machine, ended, apart);
     ::pthread_kill(i % 2 == 0 ? runner_thread : ::pthread_self(), SIGUSR1);
     await(ended, i);
     if (ended.load() != i) break;
