@@ -163,8 +163,11 @@ class Exchange {
       buffer.length = input.ConsumeIntegralInRange(0, 31) == 0 ? input.ConsumeIntegral<std::uint32_t>()
                                                                : input.ConsumeIntegralInRange<std::uint32_t>(0, 150);
       buffer.flags = input.ConsumeBool() ? abi::desc_f_write : std::uint16_t{0};
-      // A write must not change the chain itself: that is another step.
-      if (buffer.flags != 0 && buffer.address < rings_end) buffer.address += rings_end;
+      if (buffer.flags == 0) continue;
+      // A write must not change the chain itself, which is another step: it begins above, and where it goes on at
+      // address 0 it ends before the ring, which leaves the first page free.
+      if (buffer.address < rings_end) buffer.address += rings_end;
+      buffer.length = static_cast<std::uint32_t>(std::min<std::uint64_t>(buffer.length, page - buffer.address));
     }
     const auto is_writable = [](const RawDescriptor& buffer) { return (buffer.flags & abi::desc_f_write) != 0; };
     if (sorted) std::stable_partition(buffers.begin(), buffers.end(), [&](const auto& b) { return !is_writable(b); });
